@@ -1,0 +1,85 @@
+"""plateau-lens: how a model's output responds as one residual-stream activation is pushed toward another.
+
+The command line is ``plateau-lens``; the same parts from Python::
+
+    from plateau_lens import load_config, run
+
+    folder = run(load_config("smollm2-135m", {"pairs": 20}), out="runs/first")
+    folder.steps()  # a polars table: experiment, kind, schedule, pair, response, statistic, value, censored
+
+Importing this package does nothing; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plateau_lens._errors import ConfigError, EngineError, PlateauLensError, ResourceError, RunFolderError
+    from plateau_lens.activations.registry import Kind, PairBlock, kind
+    from plateau_lens.experiments.config import RunConfig, load_config
+    from plateau_lens.experiments.run import run
+    from plateau_lens.experiments.store import RunFolder
+    from plateau_lens.models.check import check
+    from plateau_lens.models.sites import Site
+    from plateau_lens.models.sources import LoadedModel, load_model
+    from plateau_lens.models.suffix import SuffixEngine
+    from plateau_lens.saes.dictionary import Dictionary, load_dictionary
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ConfigError": "_errors",
+    "EngineError": "_errors",
+    "PlateauLensError": "_errors",
+    "ResourceError": "_errors",
+    "RunFolderError": "_errors",
+    "Kind": "activations.registry",
+    "PairBlock": "activations.registry",
+    "kind": "activations.registry",
+    "RunConfig": "experiments.config",
+    "load_config": "experiments.config",
+    "run": "experiments.run",
+    "RunFolder": "experiments.store",
+    "check": "models.check",
+    "Site": "models.sites",
+    "LoadedModel": "models.sources",
+    "load_model": "models.sources",
+    "SuffixEngine": "models.suffix",
+    "Dictionary": "saes.dictionary",
+    "load_dictionary": "saes.dictionary",
+}
+
+__all__ = [
+    "ConfigError",
+    "Dictionary",
+    "EngineError",
+    "Kind",
+    "LoadedModel",
+    "PairBlock",
+    "PlateauLensError",
+    "ResourceError",
+    "RunConfig",
+    "RunFolder",
+    "RunFolderError",
+    "Site",
+    "SuffixEngine",
+    "__version__",
+    "check",
+    "kind",
+    "load_config",
+    "load_dictionary",
+    "load_model",
+    "run",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

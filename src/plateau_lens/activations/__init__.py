@@ -1,0 +1,1 @@
+"""Activation kinds: one file a kind, and the registry they join."""

@@ -1,0 +1,1 @@
+"""Configuration, plan, workers and the run folder."""

@@ -1,0 +1,217 @@
+"""The run folder: what a run leaves on disk, written whole or not at all, and read without torch.
+
+::
+
+    config.yaml             as resolved, every default written out
+    manifest.json           versions, revisions, sha256, seed, device, dtype, shard checksums
+    prompts.parquet         pair, tokens list<int64>, text
+    activations/part-*.safetensors   pair [n]; base, target.toward.<kind>, base.from.<kind>, target.from
+    curves/part-*.parquet   experiment, kind, schedule, pair, distance, last_step, l2, kl, js list<float32>
+    steps.parquet           experiment, kind, schedule, pair, response, statistic, value, censored
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from plateau_lens._errors import RunFolderError
+from plateau_lens.experiments.config import RunConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+FORMAT = 1
+"""Version of this layout; a folder of another one is refused."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; on success fsync it and rename it onto ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder on disk. Reading needs no torch and no model."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run for reading.
+
+        Raises:
+            RunFolderError: if the folder is not a run, or is not complete enough to read.
+        """
+        folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise RunFolderError(f"{folder.path} is not a folder; a run folder is made by `plateau-lens run`")
+        missing = [name for name in ("config.yaml", "manifest.json") if not (folder.path / name).is_file()]
+        if missing:
+            raise RunFolderError(
+                f"{folder.path} is not a run folder: {' and '.join(missing)} missing; "
+                "a run folder is made by `plateau-lens run --out DIR`"
+            )
+        found = folder.manifest().get("format")
+        if found != FORMAT:
+            raise RunFolderError(f"{folder.path} has format {found!r}, this version reads format {FORMAT}")
+        return folder
+
+    @classmethod
+    def create(cls, path: str | Path) -> RunFolder:
+        """Make the folder, or take an empty one.
+
+        Raises:
+            RunFolderError: if it cannot be written, or holds something that is not a run.
+        """
+        folder = cls(Path(path))
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            strangers = [
+                entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")
+            ]
+            if strangers and "manifest.json" not in strangers:
+                raise RunFolderError(
+                    f"{folder.path} holds {strangers[0]!r} and is not a run folder; choose an empty or new --out"
+                )
+            with tempfile.TemporaryFile(dir=folder.path):
+                pass
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write to {folder.path}: {error.strerror or error}; choose another --out"
+            ) from None
+        return folder
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return RunConfig.model_validate(yaml.safe_load((self.path / "config.yaml").read_text()))
+
+    def manifest(self) -> dict[str, Any]:
+        """Provenance: versions, revisions, checksums, seed, device."""
+        try:
+            return json.loads((self.path / "manifest.json").read_text())
+        except json.JSONDecodeError as error:
+            raise RunFolderError(f"{self.path / 'manifest.json'} is not JSON: {error}") from None
+
+    def prompts(self) -> pl.DataFrame:
+        """One row a pair: pair, tokens, text."""
+        return self._table("prompts.parquet")
+
+    def steps(self) -> pl.DataFrame:
+        """One row a step value: experiment, kind, schedule, pair, response, statistic, value, censored."""
+        return self._table("steps.parquet")
+
+    def curves(
+        self, *, experiment: str | None = None, kind: str | None = None, schedule: str | None = None
+    ) -> pl.DataFrame:
+        """One row a curve, filtered if asked, sorted by experiment, kind, schedule and pair."""
+        import polars as pl
+
+        parts = sorted((self.path / "curves").glob("part-*.parquet"))
+        if not parts:
+            raise RunFolderError(f"{self.path} has no curves yet; run it to the end first")
+        frame = pl.scan_parquet(parts)
+        for column, wanted in (("experiment", experiment), ("kind", kind), ("schedule", schedule)):
+            if wanted is not None:
+                frame = frame.filter(pl.col(column) == wanted)
+        return frame.sort("experiment", "kind", "schedule", "pair").collect()
+
+    def activations(self) -> Iterator[dict[str, np.ndarray]]:
+        """Blocks of activations, one a shard: name to array [n, d_model], and ``pair`` [n]."""
+        from safetensors.numpy import load_file
+
+        for part in sorted((self.path / "activations").glob("part-*.safetensors")):
+            yield cast("dict[str, np.ndarray]", load_file(part))
+
+    def _table(self, name: str) -> pl.DataFrame:
+        import polars as pl
+
+        path = self.path / name
+        if not path.is_file():
+            raise RunFolderError(f"{self.path} has no {name} yet; run it to the end first")
+        return pl.read_parquet(path)
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file whole."""
+        with whole_file(self.path / name) as temporary:
+            temporary.write_text(text)
+        return self.path / name
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest whole."""
+        self.write_text("manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+    def write_table(self, name: str, table: pl.DataFrame) -> Path:
+        """Write a Parquet file whole."""
+        with whole_file(self.path / name) as temporary:
+            table.write_parquet(temporary)
+        return self.path / name
+
+    def write_shard(
+        self, unit: int, activations: Mapping[str, np.ndarray], curves: pl.DataFrame
+    ) -> dict[str, str]:
+        """Write one unit's two files whole and return their checksums by relative name."""
+        from safetensors.numpy import save_file
+
+        names = self.shard_names(unit)
+        with whole_file(self.path / names[0]) as temporary:
+            save_file(dict(activations), temporary)
+        self.write_table(names[1], curves)
+        return {name: sha256(self.path / name) for name in names}
+
+    @staticmethod
+    def shard_names(unit: int) -> tuple[str, str]:
+        """Relative names of a unit's activations and curves."""
+        return f"activations/part-{unit:05d}.safetensors", f"curves/part-{unit:05d}.parquet"
+
+    def whole_shards(
+        self, checksums: Mapping[str, str], on_broken: Callable[[str], None] | None = None
+    ) -> set[int]:
+        """Units whose two files are there and match their checksums; the rest has to be computed (again)."""
+        found: set[int] = set()
+        for name in checksums:
+            if not name.startswith("curves/"):
+                continue
+            unit = int(name.removeprefix("curves/part-").removesuffix(".parquet"))
+            names = self.shard_names(unit)
+            paths = [self.path / each for each in names]
+            if all(
+                path.is_file() and checksums.get(each) == sha256(path)
+                for each, path in zip(names, paths, strict=True)
+            ):
+                found.add(unit)
+            elif on_broken is not None:
+                on_broken(name)
+        return found

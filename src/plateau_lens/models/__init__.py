@@ -1,0 +1,1 @@
+"""Language models: where they come from, their sites, and the engine that runs them from a site onward."""

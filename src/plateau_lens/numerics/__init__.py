@@ -1,0 +1,1 @@
+"""Schedules, step statistics and summaries: numpy and scipy only, no model in sight."""

@@ -1,0 +1,1 @@
+"""Prompts: bundled, from a text file, or sampled from the model itself."""

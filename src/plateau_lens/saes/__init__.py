@@ -1,0 +1,1 @@
+"""Sparse autoencoders as dictionaries of latents, and which latents are alike."""
