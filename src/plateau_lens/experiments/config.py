@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from plateau_lens import presets
 from plateau_lens._errors import ConfigError, nearest
-from plateau_lens.glossary import RESPONSES, SCHEDULES, Experiment, Response, Schedule
+from plateau_lens.glossary import SCHEDULES, Experiment, Response, Schedule
 
 
 class _Section(BaseModel):
@@ -101,7 +101,8 @@ class RunConfig(_Section):
     step_size: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """Absolute schedule, residual-stream units a step; auto: median model-generated distance / 100."""
     stop_at_target: bool = True
-    responses: tuple[Response, ...] = RESPONSES
+    responses: tuple[Response, ...] = ("l2", "kl")
+    """What is measured at each step; ``js`` costs about as much again as ``kl`` and the model together."""
     statistics: StatisticsConfig = StatisticsConfig()
     examples: ExamplesConfig = ExamplesConfig()
     unit_size: int = Field(default=10, ge=1)
@@ -114,7 +115,9 @@ class RunConfig(_Section):
         if "l2" not in self.responses:
             raise ValueError("responses must contain 'l2': the AP step and its threshold are defined on it")
         if not self.kinds:
-            raise ValueError("kinds must name at least one activation kind, for example [model-generated, random]")
+            raise ValueError(
+                "kinds must name at least one activation kind, for example [model-generated, random]"
+            )
         if self.prompts.population < self.pairs:
             raise ValueError(
                 f"pairs={self.pairs} but prompts.population={self.prompts.population}: every pair needs its own "
@@ -130,7 +133,9 @@ class RunConfig(_Section):
         return self
 
 
-def load_config(source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> RunConfig:
+def load_config(
+    source: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> RunConfig:
     """Build a run's configuration.
 
     Args:
@@ -188,7 +193,9 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable as YAML: {error}") from None
     if not isinstance(table, dict):
-        raise ConfigError(f"{path} holds {type(table).__name__}; a configuration is a mapping of keys to values")
+        raise ConfigError(
+            f"{path} holds {type(table).__name__}; a configuration is a mapping of keys to values"
+        )
     start = table.pop("preset", None)
     if start is None:
         return table

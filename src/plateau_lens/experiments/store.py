@@ -12,11 +12,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
+from plateau_lens._digest import sha256
 from plateau_lens._errors import RunFolderError
 from plateau_lens.experiments.config import RunConfig
 
@@ -50,12 +50,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -95,9 +89,7 @@ class RunFolder:
         folder = cls(Path(path))
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            strangers = [
-                entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")
-            ]
+            strangers = [entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")]
             if strangers and "manifest.json" not in strangers:
                 raise RunFolderError(
                     f"{folder.path} holds {strangers[0]!r} and is not a run folder; choose an empty or new --out"
@@ -137,21 +129,28 @@ class RunFolder:
         """One row a curve, filtered if asked, sorted by experiment, kind, schedule and pair."""
         import polars as pl
 
-        parts = sorted((self.path / "curves").glob("part-*.parquet"))
-        if not parts:
-            raise RunFolderError(f"{self.path} has no curves yet; run it to the end first")
-        frame = pl.scan_parquet(parts)
+        frame = self.scan_curves()
         for column, wanted in (("experiment", experiment), ("kind", kind), ("schedule", schedule)):
             if wanted is not None:
                 frame = frame.filter(pl.col(column) == wanted)
         return frame.sort("experiment", "kind", "schedule", "pair").collect()
 
+    def scan_curves(self) -> pl.LazyFrame:
+        """All curves, unread: filter and select, then ``collect()``."""
+        import polars as pl
+
+        names = [name for name in self.manifest().get("shards", {}) if name.startswith("curves/")]
+        if not names:
+            raise RunFolderError(f"{self.path} has no curves yet; run it to the end first")
+        return pl.scan_parquet([self.path / name for name in sorted(names)])
+
     def activations(self) -> Iterator[dict[str, np.ndarray]]:
         """Blocks of activations, one a shard: name to array [n, d_model], and ``pair`` [n]."""
         from safetensors.numpy import load_file
 
-        for part in sorted((self.path / "activations").glob("part-*.safetensors")):
-            yield cast("dict[str, np.ndarray]", load_file(part))
+        for name in sorted(self.manifest().get("shards", {})):
+            if name.startswith("activations/"):
+                yield cast("dict[str, np.ndarray]", load_file(self.path / name))
 
     def _table(self, name: str) -> pl.DataFrame:
         import polars as pl
@@ -196,9 +195,7 @@ class RunFolder:
         """Relative names of a unit's activations and curves."""
         return f"activations/part-{unit:05d}.safetensors", f"curves/part-{unit:05d}.parquet"
 
-    def whole_shards(
-        self, checksums: Mapping[str, str], on_broken: Callable[[str], None] | None = None
-    ) -> set[int]:
+    def whole_shards(self, checksums: Mapping[str, str]) -> set[int]:
         """Units whose two files are there and match their checksums; the rest has to be computed (again)."""
         found: set[int] = set()
         for name in checksums:
@@ -212,6 +209,4 @@ class RunFolder:
                 for each, path in zip(names, paths, strict=True)
             ):
                 found.add(unit)
-            elif on_broken is not None:
-                on_broken(name)
         return found

@@ -61,7 +61,9 @@ def sample_windows(
     """
     counts = {"n_windows": n_windows, "n_ctx": n_ctx, "windows_per_document": windows_per_document}
     if wrong := {name: value for name, value in counts.items() if value < 1}:
-        raise ValueError(f"must be at least 1: {', '.join(f'{name}={value}' for name, value in wrong.items())}")
+        raise ValueError(
+            f"must be at least 1: {', '.join(f'{name}={value}' for name, value in wrong.items())}"
+        )
     n_tokens = max(MIN_DOCUMENT, 2 * n_ctx)
     if (n_positions := _max_positions(model)) is not None:
         if n_ctx >= n_positions:

@@ -1,0 +1,116 @@
+"""The commands and their options; what each does is in the file of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import plateau_lens
+
+app = typer.Typer(
+    name="plateau-lens",
+    help="Measure how a language model's output responds as one residual-stream activation is pushed toward another.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Device = Annotated[str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"plateau-lens {plateau_lens.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options of the command itself."""
+
+
+@app.command()
+def run(
+    config: Annotated[
+        str, typer.Argument(metavar="PRESET|FILE", help="A preset or a YAML file.")
+    ] = "smollm2-135m",
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME.")] = None,
+    pairs: Annotated[int | None, typer.Option(help="Pairs of base and target.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random draw.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the configuration; repeatable."),
+    ] = None,
+) -> None:
+    """Run the whole experiment: curves, statistics, tables, figures, report. The same command resumes."""
+    from plateau_lens.cli.run import run_command
+
+    overrides = {"pairs": pairs, "seed": seed, "model.device": device, "model.dtype": dtype}
+    run_command(
+        config,
+        out,
+        {key: value for key, value in overrides.items() if value is not None},
+        set_ or [],
+        workers,
+    )
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+    """Build tables, figures and page again from a run folder; loads no model."""
+    from plateau_lens.cli.report import report_command
+
+    report_command(folder)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two run folders or more.")],
+) -> None:
+    """Put runs side by side, with intervals on their differences."""
+    from plateau_lens.cli.compare import compare_command
+
+    compare_command(folders)
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="Hub id, local folder, wheel:NAME==VERSION, or a preset.")],
+    site: Annotated[
+        str, typer.Option(help="Where the residual stream is pushed.")
+    ] = "blocks.1.hook_resid_pre",
+    read_site: Annotated[str, typer.Option(help="Where L2 is read; auto: the last block's output.")] = "auto",
+    n_ctx: Annotated[int, typer.Option(min=2, help="Tokens a prompt.")] = 10,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Let the engine prove itself on a model: identity, full forward pass, firing counts."""
+    from plateau_lens.cli.check import check_command
+
+    check_command(model, site, read_site, n_ctx, device or "cpu", dtype or "float32")
+
+
+@app.command()
+def presets() -> None:
+    """List the presets."""
+    from plateau_lens.cli.presets import presets_command
+
+    presets_command()
+
+
+@app.command()
+def fetch(preset: Annotated[str, typer.Argument(metavar="PRESET|FILE")] = "smollm2-135m") -> None:
+    """Download everything a preset needs, so that it runs offline afterwards."""
+    from plateau_lens.cli.fetch import fetch_command
+
+    fetch_command(preset)

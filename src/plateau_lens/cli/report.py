@@ -1,0 +1,20 @@
+"""``plateau-lens report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from plateau_lens.experiments.store import RunFolder
+
+
+def report_command(path: Path) -> None:
+    """Rebuild everything that can be seen, from the run folder alone."""
+    from plateau_lens.report.build import build_report
+    from plateau_lens.report.summary import print_summary
+
+    folder = RunFolder.open(path)
+    built = build_report(folder)
+    print_summary(folder, Console())
+    Console(soft_wrap=True).print(f"Report: {built.page}", highlight=False)

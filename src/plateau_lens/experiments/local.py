@@ -1,0 +1,65 @@
+"""Executors on this machine: in this process, or in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+
+from plateau_lens.experiments.plan import Unit
+from plateau_lens.experiments.prepare import Prepared, Resources, load_resources
+from plateau_lens.experiments.worker import Shard, Worker
+
+
+def in_process(prepared: Prepared, resources: Resources, units: Sequence[Unit]) -> Iterator[Shard]:
+    """Compute units one after another, here."""
+    worker = Worker(prepared, resources)
+    for unit in units:
+        yield worker.compute(unit)
+
+
+def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> Iterator[Shard]:
+    """Compute units in ``workers`` processes, each with its own model and its share of the threads.
+
+    Shards come as they are finished. At most two units a worker are in flight, so memory does not grow with
+    the number of pairs.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    waiting = iter(units)
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(prepared, threads),
+    ) as pool:
+        running: set[Future[Shard]] = set()
+        try:
+            while True:
+                while len(running) < 2 * workers and (unit := next(waiting, None)) is not None:
+                    running.add(pool.submit(_compute, unit))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
+_worker: Worker | None = None
+"""This process's worker, in a pool."""
+
+
+def _start(prepared: Prepared, threads: int) -> None:
+    import torch
+
+    global _worker
+    torch.set_num_threads(threads)
+    _worker = Worker(prepared, load_resources(prepared.config))
+
+
+def _compute(unit: Unit) -> Shard:
+    assert _worker is not None
+    return _worker.compute(unit)

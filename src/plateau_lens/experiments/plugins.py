@@ -1,0 +1,33 @@
+"""Users' own modules, imported so that the activation kinds in them are registered."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from plateau_lens._errors import ConfigError
+
+
+def load_plugins(names: Sequence[str]) -> None:
+    """Import each module name or ``.py`` file.
+
+    Raises:
+        ConfigError: for one that does not exist or fails to import.
+    """
+    for name in names:
+        try:
+            if name.endswith(".py"):
+                path = Path(name)
+                spec = importlib.util.spec_from_file_location(f"plateau_lens_plugin_{path.stem}", path)
+                if spec is None or spec.loader is None or not path.is_file():
+                    raise FileNotFoundError(f"no file {name}")
+                spec.loader.exec_module(importlib.util.module_from_spec(spec))
+            else:
+                importlib.import_module(name)
+        except Exception as error:
+            raise ConfigError(
+                f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}; "
+                "plugins are .py files or importable modules"
+            ) from error

@@ -1,0 +1,150 @@
+"""Everything a run needs before its first unit: resources loaded and checked, every ``auto`` a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from plateau_lens._errors import ConfigError, ResourceError
+from plateau_lens.activations.population import Population
+from plateau_lens.activations.registry import make_kinds
+from plateau_lens.experiments.config import RunConfig
+from plateau_lens.experiments.plugins import load_plugins
+from plateau_lens.models.sources import LoadedModel, load_model
+from plateau_lens.models.suffix import SuffixEngine
+from plateau_lens.prompts.sources import Prompts, load_prompts
+from plateau_lens.saes.dictionary import load_dictionary
+
+if TYPE_CHECKING:
+    from plateau_lens.saes.dictionary import Dictionary
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Plain arrays and numbers that define a run's every unit; cheap to hand to another process."""
+
+    config: RunConfig
+    """Resolved but for ``ap_threshold`` and ``min_slope``, which come from the curves."""
+    tokens: Int[np.ndarray, "prompt pos"]
+    text: list[str]
+    population: Float[np.ndarray, "prompt d_model"]
+    frequency: Float[np.ndarray, " d_sae"] | None
+    top_cosine: float
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The model and the SAE in this process."""
+
+    loaded: LoadedModel
+    engine: SuffixEngine
+    dictionary: Dictionary | None
+
+
+def load_resources(config: RunConfig) -> Resources:
+    """Load model, engine and SAE, and check that they fit one another.
+
+    Raises:
+        ResourceError, ConfigError: for whatever does not exist or does not fit.
+    """
+    load_plugins(config.plugins)
+    kinds = make_kinds(config.kinds)
+    in_need = [label for label, kind in kinds.items() if kind.needs_sae]
+    if in_need and config.sae is None:
+        raise ConfigError(
+            f"the kinds {', '.join(in_need)} are made of SAE latents, but the run has no sae; "
+            "set sae.source, or leave them out of kinds"
+        )
+    loaded = load_model(
+        config.model.source,
+        revision=config.model.revision,
+        device=config.model.device,
+        dtype=config.model.dtype,
+    )
+    engine = SuffixEngine(loaded.model, config.site, config.read_site, centre=config.model.centre)
+    if config.sae is None:
+        return Resources(loaded, engine, None)
+    dictionary = load_dictionary(config.sae.source, id=config.sae.id, device=config.model.device)
+    if dictionary.d_model != engine.d_model:
+        raise ResourceError(
+            f"the SAE {dictionary.source!r} has d_model={dictionary.d_model} but {loaded.source!r} has "
+            f"d_model={engine.d_model}; choose an SAE trained on this model, or its model"
+        )
+    return Resources(loaded, engine, dictionary)
+
+
+def prepare(config: RunConfig, resources: Resources) -> Prepared:
+    """Load prompts, run the population, and resolve every default that does not need curves."""
+    loaded, engine, dictionary = resources.loaded, resources.engine, resources.dictionary
+    prompts = load_prompts(
+        loaded,
+        config.prompts.source,
+        n_ctx=config.prompts.n_ctx,
+        at_most=config.prompts.population,
+        at_least=max(2, config.pairs),
+        seed=config.seed,
+    )
+    activations = engine.site_activations(torch.from_numpy(prompts.tokens))
+    top_cosine = float("nan")
+    if dictionary is not None:
+        wide = activations.to(torch.float32)
+        if dictionary.frequency is None:
+            dictionary = dictionary.measure_frequency(wide)
+        top_cosine = dictionary.mean_top_cosine(wide)
+    population = Population(activations, config.seed)
+    return Prepared(
+        config=_resolve(config, engine, prompts, population, top_cosine),
+        tokens=prompts.tokens,
+        text=prompts.text,
+        population=activations.cpu().numpy(),
+        frequency=None
+        if dictionary is None or dictionary.frequency is None
+        else dictionary.frequency.cpu().numpy(),
+        top_cosine=top_cosine,
+        provenance={
+            "model": loaded.provenance(),
+            "sae": None
+            if dictionary is None
+            else {
+                **dictionary.provenance,
+                "frequency": dictionary.frequency_source,
+                "top_cosine": top_cosine,
+            },
+            "prompts": prompts.provenance,
+            "centred": engine.centre,
+        },
+    )
+
+
+def _resolve(
+    config: RunConfig, engine: SuffixEngine, prompts: Prompts, population: Population, top_cosine: float
+) -> RunConfig:
+    table = config.model_dump()
+    table["site"], table["read_site"] = str(engine.site), str(engine.read_site)
+    table["model"]["centre"] = engine.centre
+    table["prompts"]["population"] = len(prompts.tokens)
+    table["kinds"] = {
+        label: {"kind": config.kinds[label].get("kind", label), **made.model_dump()}
+        for label, made in make_kinds(config.kinds).items()
+    }
+    for parameters in table["kinds"].values():
+        if parameters.get("top_cosine") == "measured":
+            parameters["top_cosine"] = top_cosine
+    if config.step_size == "auto":
+        table["step_size"] = float(f"{typical_distance(population) / 100:.6g}")
+    return RunConfig.model_validate(table)
+
+
+def typical_distance(population: Population) -> float:
+    """Median L2 distance between two model-generated activations, residual-stream units."""
+    everyone = np.arange(len(population))
+    others = torch.from_numpy(population.others(everyone, np.ones_like(everyone)))
+    apart = (
+        population.activations - population.activations[others.to(population.activations.device)]
+    ).double()
+    return float(torch.linalg.vector_norm(apart, dim=-1).median())

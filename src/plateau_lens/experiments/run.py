@@ -1,0 +1,222 @@
+"""A whole run: plan, prepare, compute what is missing, measure, report. Running again resumes."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from plateau_lens._errors import RunFolderError
+from plateau_lens.experiments import config as configuration
+from plateau_lens.experiments.config import RunConfig
+from plateau_lens.experiments.measure import measure_steps, resolve_statistics
+from plateau_lens.experiments.plan import Unit, plan
+from plateau_lens.experiments.store import FORMAT, RunFolder
+
+PACKAGES = ("plateau-lens", "torch", "transformers", "sae-lens", "numpy", "scipy", "polars", "safetensors")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, pairs done and pairs in all."""
+
+
+def run(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    report: bool = True,
+) -> RunFolder:
+    """Run an experiment into a folder, or finish one that was cut short there.
+
+    Args:
+        config: as asked for; what it resolves to is in the folder's ``config.yaml``.
+        out: the run folder; new, empty, or of the same configuration.
+        workers: processes; 1 computes in this one.
+        progress: told about every finished unit.
+        report: build tables, figures and page at the end.
+
+    Raises:
+        PlateauLensError: for whatever the user can mend; shards that are whole stay and are not recomputed.
+    """
+    tell = progress or (lambda *_: None)
+    folder = RunFolder.create(out)
+    request = config.model_dump(mode="json")
+    manifest = _continue(folder, request)
+    units = plan(config)
+    checksums: dict[str, str] = dict(manifest.get("shards", {}))
+    whole = folder.whole_shards(checksums)
+    missing = [unit for unit in units if unit.index not in whole]
+    if missing or not manifest.get("finished"):
+        manifest = _compute(config, folder, manifest, checksums, units, missing, workers, tell)
+    if report:
+        from plateau_lens.report.build import build_report
+
+        tell("report", config.pairs, config.pairs)
+        build_report(folder)
+    return folder
+
+
+def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The folder's manifest if it holds the same run, an empty one if it holds none."""
+    if not (folder.path / "manifest.json").is_file():
+        return {"format": FORMAT, "request": request}
+    manifest = folder.manifest()
+    if manifest.get("format") != FORMAT:
+        raise RunFolderError(
+            f"{folder.path} has format {manifest.get('format')!r}, this version writes format {FORMAT}; "
+            "choose another --out"
+        )
+    differences = _differences(manifest.get("request", {}), request)
+    if differences:
+        raise RunFolderError(
+            f"{folder.path} holds another run, which this one cannot resume:\n  "
+            + "\n  ".join(differences)
+            + "\nchoose another --out, or ask for the same run"
+        )
+    return manifest
+
+
+def _differences(found: Any, wanted: Any, at: str = "") -> list[str]:
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        keys = dict.fromkeys([*found, *wanted])
+        return [
+            line
+            for key in keys
+            for line in _differences(found.get(key), wanted.get(key), f"{at}.{key}" if at else str(key))
+        ]
+    return [] if found == wanted else [f"{at}: the folder has {found!r}, asked for {wanted!r}"]
+
+
+def _compute(
+    config: RunConfig,
+    folder: RunFolder,
+    manifest: dict[str, Any],
+    checksums: dict[str, str],
+    units: list[Unit],
+    missing: list[Unit],
+    workers: int,
+    tell: Progress,
+) -> dict[str, Any]:
+    from plateau_lens.experiments.local import in_process, in_processes
+    from plateau_lens.experiments.prepare import load_resources, prepare
+
+    total = sum(len(unit.pair) for unit in units)
+    done = total - sum(len(unit.pair) for unit in missing)
+    tell("loading", done, total)
+    resources = load_resources(config)
+    prepared = prepare(config, resources)
+    _same_resources(folder, manifest, prepared.provenance)
+    folder.write_text("config.yaml", configuration.dump(prepared.config))
+    manifest = {
+        "format": FORMAT,
+        **_provenance(config, resources.engine.device.type),
+        **prepared.provenance,
+        "request": manifest["request"],
+        "started": manifest.get("started", _now()),
+        "seconds": manifest.get("seconds", 0.0),
+        "shards": checksums,
+    }
+    folder.write_manifest(manifest)
+    _write_prompts(folder, units, prepared.tokens, prepared.text)
+    shards = (
+        in_process(prepared, resources, missing)
+        if workers == 1
+        else in_processes(prepared, missing, workers=workers)
+    )
+    sizes = {unit.index: len(unit.pair) for unit in units}
+    tell("curves", done, total)
+    with closing(shards):
+        since = time.perf_counter()
+        for shard in shards:
+            checksums.update(folder.write_shard(shard.unit, shard.activations, shard.curves))
+            manifest["seconds"] += time.perf_counter() - since
+            since = time.perf_counter()
+            folder.write_manifest(manifest)
+            done += sizes[shard.unit]
+            tell("curves", done, total)
+    tell("statistics", total, total)
+    resolved = resolve_statistics(prepared.config, folder)
+    folder.write_text("config.yaml", configuration.dump(resolved))
+    _write_steps(folder, resolved, units)
+    manifest["finished"] = _now()
+    folder.write_manifest(manifest)
+    return manifest
+
+
+def _same_resources(folder: RunFolder, manifest: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """A half-finished run must not go on with another model, SAE or prompts than it began with."""
+    if not manifest.get("shards"):
+        return
+    differences = [
+        line
+        for key in ("model", "sae", "prompts")
+        for line in _differences(manifest.get(key), provenance.get(key), key)
+        if "sha256" in line or "revision" in line
+    ]
+    if differences:
+        raise RunFolderError(
+            f"{folder.path} was begun with other files than are here now:\n  "
+            + "\n  ".join(differences)
+            + "\nchoose another --out to start anew"
+        )
+
+
+def _provenance(config: RunConfig, device: str) -> dict[str, Any]:
+    import torch
+
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+        },
+        "machine": {
+            "platform": platform.platform(),
+            "processor": platform.machine(),
+            "device": torch.cuda.get_device_name() if device == "cuda" else device,
+            "threads": torch.get_num_threads(),
+        },
+        "seed": config.seed,
+        "dtype": config.model.dtype,
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _write_prompts(folder: RunFolder, units: list[Unit], tokens: Any, text: list[str]) -> None:
+    import polars as pl
+
+    rows = sorted(
+        (pair, prompt) for unit in units for pair, prompt in zip(unit.pair, unit.prompt, strict=True)
+    )
+    table = pl.DataFrame(
+        {
+            "pair": [pair for pair, _ in rows],
+            "prompt": [prompt for _, prompt in rows],
+            "tokens": [tokens[prompt].tolist() for _, prompt in rows],
+            "text": [text[prompt] for _, prompt in rows],
+        },
+        schema={"pair": pl.Int64, "prompt": pl.Int64, "tokens": pl.List(pl.Int64), "text": pl.String},
+    )
+    folder.write_table("prompts.parquet", table)
+
+
+def _write_steps(folder: RunFolder, config: RunConfig, units: list[Unit]) -> None:
+    """Shard by shard: a shard's curves are a hundred times the size of its steps."""
+    import polars as pl
+
+    parts = [
+        measure_steps(config, pl.read_parquet(folder.path / folder.shard_names(unit.index)[1]))
+        for unit in units
+        if unit.experiments != ("examples",)
+    ]
+    if parts:
+        table = pl.concat(parts).sort("experiment", "schedule", "response", "statistic", "kind", "pair")
+        folder.write_table("steps.parquet", table)

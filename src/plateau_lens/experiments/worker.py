@@ -1,0 +1,158 @@
+"""The worker: one unit of the plan in, its activations and curves out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from plateau_lens.activations.population import Population
+from plateau_lens.activations.registry import PairBlock, make_kinds
+from plateau_lens.experiments.plan import Unit
+from plateau_lens.experiments.prepare import Prepared, Resources
+from plateau_lens.models.centring import centred
+from plateau_lens.models.suffix import Prefix
+from plateau_lens.numerics.schedules import last_usable_step, offsets
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one unit leaves on disk."""
+
+    unit: int
+    activations: dict[str, np.ndarray]
+    curves: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Paths of one experiment and kind: from bases toward targets, one a pair."""
+
+    experiment: str
+    kind: str
+    base: Float[Tensor, "pair d_model"]
+    target: Float[Tensor, "pair d_model"]
+
+
+class Worker:
+    """Computes units. Results depend on the prepared run and the unit, not on what was computed before."""
+
+    def __init__(self, prepared: Prepared, resources: Resources):
+        self.config = prepared.config
+        self.top_cosine = prepared.top_cosine
+        self.engine = resources.engine
+        device = self.engine.device
+        self.tokens = torch.from_numpy(prepared.tokens)
+        self.population = Population(torch.from_numpy(prepared.population).to(device), self.config.seed)
+        self.dictionary = resources.dictionary
+        if self.dictionary is not None and prepared.frequency is not None:
+            self.dictionary = dataclasses.replace(
+                self.dictionary, frequency=torch.from_numpy(prepared.frequency).to(device)
+            )
+        self.kinds = make_kinds(self.config.kinds)
+
+    def compute(self, unit: Unit) -> Shard:
+        """Activations and curves of the unit's pairs."""
+        pair, prompt, hop = unit.arrays()
+        block = self._block(pair, prompt, hop)
+        prefix = self.engine.prefix(self.tokens[torch.from_numpy(prompt)])
+        activations: dict[str, np.ndarray] = {"pair": pair, "base": _fp32(block.base)}
+        rows: list[dict[str, Any]] = []
+        for path in self._paths(unit, block, activations):
+            rows += self._curves(path, prefix, pair, prompt)
+        return Shard(unit.index, activations, _curve_table(rows, self.config.responses))
+
+    def _block(self, pair: np.ndarray, prompt: np.ndarray, hop: np.ndarray) -> PairBlock:
+        everyone = self.population.activations
+        others = self.population.others(prompt, hop)
+        return PairBlock(
+            pair=pair,
+            base=everyone[torch.from_numpy(prompt)],
+            other=everyone[torch.from_numpy(others)],
+            population=self.population,
+            dictionary=self.dictionary,
+            top_cosine=self.top_cosine,
+            seed=self.config.seed,
+        )
+
+    def _paths(self, unit: Unit, block: PairBlock, activations: dict[str, np.ndarray]) -> Iterator[_Path]:
+        """Every path of the unit; what it draws goes into ``activations`` as well."""
+        wanted = self.config.examples.kinds if unit.experiments == ("examples",) else tuple(self.kinds)
+        fresh: Tensor | None = None
+        for label in wanted:
+            drawn = self.kinds[label].draw(block, purpose=f"kind:{label}").to(block.base)
+            drawn = centred(drawn, self.engine.centre)
+            for experiment in unit.experiments:
+                if experiment == "from":
+                    if fresh is None:
+                        fresh = self.population.gaussian(block.rngs("from-target"))
+                        activations["target.from"] = _fp32(fresh)
+                    activations[f"base.from.{label}"] = _fp32(drawn)
+                    yield _Path(experiment, label, drawn, fresh)
+                else:
+                    activations[f"target.{experiment}.{label}"] = _fp32(drawn)
+                    yield _Path(experiment, label, block.base, drawn)
+
+    def _curves(
+        self, path: _Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray
+    ) -> Iterator[dict[str, Any]]:
+        apart = (path.target - path.base).double()
+        length = torch.linalg.vector_norm(apart, dim=-1)
+        # Where base and target coincide there is no direction: NaN, and so is every response.
+        direction = (apart / length[:, None]).to(path.base.dtype)
+        distance = length.cpu().numpy()
+        n_steps, step_size = self.config.n_steps, self.config.step_size
+        assert isinstance(step_size, float)
+        for schedule in self.config.schedules:
+            along = torch.from_numpy(offsets(schedule, distance, n_steps=n_steps, step_size=step_size))
+            along = along.to(direction)
+            points = torch.addcmul(path.base[:, None], along[..., None], direction[:, None])
+            responses = self.engine.respond(prefix, points, self.config.responses)
+            last = last_usable_step(
+                schedule,
+                distance,
+                n_steps=n_steps,
+                step_size=step_size,
+                stop_at_target=self.config.stop_at_target,
+            )
+            measured = {name: values.float().cpu().numpy() for name, values in responses.items()}
+            for row in range(len(pair)):
+                yield {
+                    "experiment": path.experiment,
+                    "kind": path.kind,
+                    "schedule": schedule,
+                    "pair": int(pair[row]),
+                    "prompt": int(prompt[row]),
+                    "distance": float(distance[row]),
+                    "last_step": int(last[row]),
+                    **{name: values[row] for name, values in measured.items()},
+                }
+
+
+def _fp32(activations: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(activations.float().cpu().numpy())
+
+
+def _curve_table(rows: list[dict[str, Any]], responses: tuple[str, ...]) -> pl.DataFrame:
+    import polars as pl
+
+    schema: dict[str, Any] = {
+        "experiment": pl.String,
+        "kind": pl.String,
+        "schedule": pl.String,
+        "pair": pl.Int64,
+        "prompt": pl.Int64,
+        "distance": pl.Float64,
+        "last_step": pl.Int64,
+        **{name: pl.List(pl.Float32) for name in responses},
+    }
+    return pl.DataFrame({name: [row[name] for row in rows] for name in schema}, schema=schema)

@@ -1,0 +1,159 @@
+"""The engine proves itself on a model: identity, full pass, patching, steps kept apart, centring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from plateau_lens.models import interventions
+from plateau_lens.models.full import full_responses
+from plateau_lens.models.suffix import SuffixEngine
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked."""
+
+    name: str
+    passed: bool
+    value: float
+    """The measured figure that ``limit`` bounds."""
+    limit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All findings on one model."""
+
+    model: str
+    site: str
+    read_site: str
+    centred: bool
+    attention: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every finding passed."""
+        return all(finding.passed for finding in self.findings)
+
+
+@torch.no_grad()
+def check(
+    engine: SuffixEngine, *, n_ctx: int = 10, n_pairs: int = 4, n_steps: int = 20, seed: int = 0
+) -> CheckReport:
+    """Hold the engine against the model's own forward pass.
+
+    Prompts are random token ids (any text will do for an identity), targets each other's activations. Limits
+    are relative to the largest response: 1e-4 in float32, 1e-8 in float64, 0.1 in bfloat16.
+
+    Args:
+        engine: of the model and site to check.
+        n_ctx: tokens a prompt.
+        n_pairs: prompts.
+        n_steps: steps a path.
+        seed: of the token ids.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    vocab = engine.model.config.get_text_config().vocab_size
+    tokens = torch.randint(min(10, vocab // 2), vocab, (n_pairs, n_ctx), generator=generator)
+    base = engine.site_activations(tokens)
+    target = base.roll(1, dims=0)
+    fraction = torch.linspace(0, 1, n_steps + 1, dtype=base.dtype, device=base.device)
+    points = base[:, None] + fraction[None, :, None] * (target - base)[:, None]
+    fast = engine.respond(engine.prefix(tokens), points, ("l2", "kl"))
+    slow = full_responses(engine, tokens, points, ("l2", "kl"))
+    limit = {torch.float64: 1e-8, torch.float32: 1e-4}.get(engine.model.dtype, 0.1)
+    findings = [
+        _relative("full pass, L2", fast["l2"], slow["l2"], limit, "every step as its own whole prompt"),
+        _relative("full pass, KL", fast["kl"], slow["kl"], limit, "every step as its own whole prompt"),
+        _identity(engine, tokens, base, limit),
+        _patch(engine, tokens, limit),
+        _moves(fast["l2"]),
+        _apart(engine, tokens, points, fast["l2"], limit),
+    ]
+    if engine.centre:
+        findings.append(_centring(engine, tokens, limit))
+    return CheckReport(
+        model=type(engine.model).__name__,
+        site=str(engine.site),
+        read_site=str(engine.read_site),
+        centred=engine.centre,
+        attention="the model's own, masked" if engine.own_attention else "parallel steps",
+        findings=tuple(findings),
+    )
+
+
+def _relative(name: str, found: torch.Tensor, wanted: torch.Tensor, limit: float, meaning: str) -> Finding:
+    scale = wanted.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+    error = float((found - wanted).abs().max() / scale)
+    return Finding(name, error <= limit, error, f"<= {limit:g}", meaning)
+
+
+def _logits(engine: SuffixEngine, tokens: torch.Tensor) -> torch.Tensor:
+    tokens = tokens.to(engine.device)
+    return engine.model(
+        input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False
+    ).logits.double()
+
+
+def _identity(engine: SuffixEngine, tokens: torch.Tensor, base: torch.Tensor, limit: float) -> Finding:
+    wanted = _logits(engine, tokens)[:, -1]
+    found = engine.logits(engine.prefix(tokens), base[:, None])[:, 0].double()
+    return _relative(
+        "zero push, logits", found, wanted, limit, "the unperturbed base gives the model's own output"
+    )
+
+
+def _patch(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Finding:
+    other = tokens.roll(1, dims=0).to(engine.device)
+    block = engine.blocks[engine.site.boundary]
+    with (
+        interventions.read_input(block, position=slice(None), stop=True) as reading,
+        interventions.stoppable(),
+    ):
+        engine.model(input_ids=other, attention_mask=torch.ones_like(other), use_cache=False)
+    reading.require(f"reading {engine.site}")
+    assert reading.seen is not None
+    with interventions.replaced_input(block, reading.seen) as pushing:
+        found = _logits(engine, tokens)
+    pushing.require(f"pushing at {engine.site}")
+    return _relative(
+        "patch at every position",
+        found,
+        _logits(engine, other),
+        limit,
+        "another run's stream gives that run's logits",
+    )
+
+
+def _moves(l2: torch.Tensor) -> Finding:
+    smallest = float(l2[:, -1].min())
+    return Finding("non-zero push, L2", smallest > 0, smallest, "> 0", "a push changes the output")
+
+
+def _apart(
+    engine: SuffixEngine, tokens: torch.Tensor, points: torch.Tensor, l2: torch.Tensor, limit: float
+) -> Finding:
+    middle = points.shape[1] // 2
+    alone = engine.respond(engine.prefix(tokens), points[:, [0, middle]], ("l2",))["l2"][:, 1]
+    return _relative(
+        "steps kept apart", l2[:, middle], alone, limit, "a step alone equals it among all others"
+    )
+
+
+def _centring(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Finding:
+    block = engine.blocks[engine.site.boundary]
+    with (
+        interventions.read_input(block, position=slice(None), stop=True) as reading,
+        interventions.stoppable(),
+    ):
+        _logits(engine, tokens)
+    assert reading.seen is not None
+    with interventions.replaced_input(block, reading.seen - reading.seen.mean(-1, keepdim=True)):
+        found = _logits(engine, tokens)
+    return _relative(
+        "centred stream, logits", found, _logits(engine, tokens), limit, "the model ignores the stream's mean"
+    )

@@ -1,0 +1,185 @@
+"""Interventions on a decoder's blocks that count their firings and always come off."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from plateau_lens._errors import EngineError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class _Stop(Exception):
+    """Nothing behind this point of the forward pass is needed."""
+
+
+class Firings:
+    """What one hook saw and how often it fired."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seen: Tensor | None = None
+
+    def require(self, what: str, times: int = 1) -> None:
+        """Raise EngineError unless the hook fired ``times`` times."""
+        if self.count != times:
+            raise EngineError(
+                f"{what} fired {self.count} times in one pass, expected {times}; nothing was measured"
+            )
+
+
+def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    return args[0] if args else kwargs["hidden_states"]
+
+
+def _output(result: Any) -> Tensor:
+    return result[0] if isinstance(result, tuple) else result
+
+
+@contextmanager
+def replaced_input(block: nn.Module, points: Tensor, *, position: int | None = None) -> Iterator[Firings]:
+    """Feed ``points`` to the block: all of its input, or one token ``position`` of it."""
+    firings = Firings()
+
+    def hook(
+        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        firings.count += 1
+        given = points
+        if position is not None:
+            given = _hidden(args, kwargs).clone()
+            given[:, position] = points
+        if args:
+            return (given, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": given}
+
+    handle = block.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield firings
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def read_input(block: nn.Module, *, position: int | slice, stop: bool = False) -> Iterator[Firings]:
+    """Keep the block's input at ``position``; with ``stop``, end the pass there (see `stoppable`)."""
+    firings = Firings()
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        firings.count += 1
+        firings.seen = _hidden(args, kwargs)[:, position].clone()
+        if stop:
+            raise _Stop
+
+    handle = block.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield firings
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def read_output(
+    block: nn.Module, *, position: int | slice = slice(None), stop: bool = False
+) -> Iterator[Firings]:
+    """Keep the block's output at ``position``; with ``stop``, end the pass there (see `stoppable`)."""
+    firings = Firings()
+
+    def hook(_: nn.Module, __: Any, result: Any) -> None:
+        firings.count += 1
+        firings.seen = _output(result)[:, position].clone()
+        if stop:
+            raise _Stop
+
+    handle = block.register_forward_hook(hook)
+    try:
+        yield firings
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Swallow the end of a pass that a hook asked for."""
+    try:
+        yield
+    except _Stop:
+        return
+
+
+@contextmanager
+def skipped(blocks: list[nn.Module], *, returns_tuple: bool) -> Iterator[None]:
+    """Let the blocks hand on their input untouched. They stay in the list, so layer indices stay right."""
+
+    def identity(*args: Any, **kwargs: Any) -> Any:
+        hidden = _hidden(args, kwargs)
+        return (hidden, None) if returns_tuple else hidden
+
+    for block in blocks:
+        block.forward = identity
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
+
+
+class Head:
+    """Final hidden states to logits, exactly as the model does it (soft caps, scales, biases and all).
+
+    The model's own ``forward`` is run with its decoder replaced by a stand-in that returns the given states.
+    """
+
+    def __init__(self, model: PreTrainedModel, decoder: nn.Module):
+        self.model = model
+        self.decoder = decoder
+        self._output: Any = None
+
+    def learn(self, output: Any) -> None:
+        """Remember the shape of the decoder's output object."""
+        self._output = output
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Logits [pair, step, vocab], float32 or wider, of final hidden states [pair, step, d_model]."""
+        output = copy.copy(self._output)
+        output.last_hidden_state = hidden
+        if "past_key_values" in output:
+            output.past_key_values = None
+
+        calls = 0
+
+        def stand_in(*_: Any, **__: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return output
+
+        self.decoder.forward = stand_in
+        try:
+            ids = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
+            logits = self.model(input_ids=ids, use_cache=False).logits
+        finally:
+            del self.decoder.forward
+        if calls != 1:
+            raise EngineError(
+                f"{type(self.model).__name__} called its decoder {calls} times for one unembedding"
+            )
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def decoder_of(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
+    """The module that owns the list of blocks and ends with the final norm: the model less its unembedding.
+
+    Raises:
+        EngineError: if the model itself owns the blocks, so that its unembedding cannot be told apart.
+    """
+    owner = next(module for module in model.modules() if any(child is blocks for child in module.children()))
+    if owner is model:
+        raise EngineError(f"{type(model).__name__} does not separate its decoder from its unembedding")
+    return owner

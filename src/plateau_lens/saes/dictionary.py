@@ -1,0 +1,197 @@
+"""A sparse autoencoder as a dictionary of latents: encode, decode, decoder directions, firing frequency."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from plateau_lens._digest import sha256
+from plateau_lens._errors import ResourceError
+
+if TYPE_CHECKING:
+    from sae_lens import SAE
+
+DEAD_BELOW = 1e-8
+"""Firing frequency under which a latent counts as dead; SAELens ships log10 values of about -10 for those."""
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A SAELens autoencoder behind the few operations that activation kinds need."""
+
+    sae: SAE[Any]
+    source: str
+    frequency: Float[Tensor, " d_sae"] | None
+    """Share of tokens on which each latent is active, 0..1, float64; None until it is measured."""
+    frequency_source: str | None
+    provenance: dict[str, Any]
+
+    @property
+    def d_sae(self) -> int:
+        """Number of latents."""
+        return self.W_dec.shape[0]
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream it was trained on."""
+        return self.W_dec.shape[1]
+
+    @property
+    def W_dec(self) -> Float[Tensor, "d_sae d_model"]:
+        """Decoder directions, as trained."""
+        return self.sae.W_dec.detach()
+
+    @cached_property
+    def unit_decoder(self) -> Float[Tensor, "d_sae d_model"]:
+        """Decoder directions of length 1; their products are decoder cosines."""
+        return torch.nn.functional.normalize(self.W_dec.float(), dim=-1)
+
+    @cached_property
+    def alive(self) -> Bool[Tensor, " d_sae"]:
+        """Latents that fire at all."""
+        if self.frequency is None:
+            raise ResourceError(
+                f"{self.source!r} ships no firing frequency; measure it first (measure_frequency)"
+            )
+        return self.frequency > DEAD_BELOW
+
+    @torch.no_grad()
+    def encode(self, activations: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_sae"]:
+        """Latent activations (the code), >= 0, in residual-stream units along each decoder direction."""
+        return self.sae.encode(activations.to(self.W_dec.dtype))
+
+    @torch.no_grad()
+    def decode(self, codes: Float[Tensor, "row d_sae"]) -> Float[Tensor, "row d_model"]:
+        """Residual-stream activations that the codes stand for."""
+        return self.sae.decode(codes)
+
+    def measure_frequency(self, activations: Float[Tensor, "row d_model"], *, batch: int = 512) -> Dictionary:
+        """The same dictionary with the firing frequency measured on these activations."""
+        fired = torch.zeros(self.d_sae, dtype=torch.float64, device=activations.device)
+        for chunk in activations.split(batch):
+            fired += (self.encode(chunk) > 0).double().sum(dim=0)
+        return dataclasses.replace(
+            self,
+            frequency=fired / len(activations),
+            frequency_source=f"measured on {len(activations)} last tokens",
+        )
+
+    def mean_top_cosine(self, activations: Float[Tensor, "row d_model"], *, batch: int = 512) -> float:
+        """Mean decoder cosine between the top latents of two different activations, -1..1.
+
+        Over all ordered pairs ``i != j``: ``(|sum_i u_i|^2 - N) / (N (N - 1))`` with ``u_i`` the unit decoder
+        direction of activation ``i``'s largest latent. The paper's notebooks used 0.42 for GPT-2.
+        """
+        tops = torch.cat([self.encode(chunk).argmax(dim=-1) for chunk in activations.split(batch)])
+        directions = self.unit_decoder[tops].double()
+        n = len(directions)
+        return float((directions.sum(dim=0).square().sum() - n) / (n * (n - 1)))
+
+    def explained_variance(self, activations: Float[Tensor, "row d_model"], *, batch: int = 512) -> float:
+        """``1 - sum |x - x_hat|^2 / sum |x - mean|^2`` over rows and d_model, at most 1, in float64."""
+        residual = 0.0
+        for chunk in activations.split(batch):
+            residual += float((self.decode(self.encode(chunk)).double() - chunk.double()).square().sum())
+        wide = activations.double()
+        return 1 - residual / float((wide - wide.mean(dim=0)).square().sum())
+
+
+def load_dictionary(source: str, *, id: str | None = None, device: str = "cpu") -> Dictionary:
+    """Load an autoencoder in float32.
+
+    Args:
+        source: ``bundled`` (SmolLM2-135M, blocks.1.hook_resid_pre), a local SAELens folder, or a SAELens
+            release name.
+        id: the SAE's id within the release.
+        device: torch device.
+
+    Raises:
+        ResourceError: if it cannot be found or read, or normalises activations in a way that a changed code
+            cannot be decoded through.
+    """
+    if source == "bundled":
+        with resources.as_file(resources.files("plateau_lens.assets").joinpath("smollm2-135m/sae")) as folder:
+            return _from_folder(folder, source, device)
+    if Path(source).is_dir():
+        return _from_folder(Path(source), source, device)
+    return _from_release(source, id, device)
+
+
+def _from_folder(folder: Path, source: str, device: str) -> Dictionary:
+    from plateau_lens.models.quiet import quiet
+
+    files = [folder / "cfg.json", folder / "sae_weights.safetensors"]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise ResourceError(f"{folder} is not a SAELens folder: {' and '.join(missing)} missing")
+    with quiet():
+        from sae_lens import SAE
+
+        try:
+            sae = SAE.load_from_disk(folder, device=device, dtype="float32")
+        except Exception as error:
+            raise ResourceError(
+                f"cannot read the SAE in {folder}: {type(error).__name__}: {error}"
+            ) from error
+    log10_frequency = None
+    if (folder / "sparsity.safetensors").is_file():
+        from safetensors.torch import load_file
+
+        log10_frequency = load_file(folder / "sparsity.safetensors").get("sparsity")
+        files.append(folder / "sparsity.safetensors")
+    return _dictionary(sae, source, log10_frequency, {"sha256": {file.name: sha256(file) for file in files}})
+
+
+def _from_release(release: str, id: str | None, device: str) -> Dictionary:
+    from plateau_lens.models.quiet import quiet
+
+    if id is None:
+        raise ResourceError(
+            f"no SAE at {release!r}: it is not a folder, and a SAELens release needs sae.id, "
+            "for example sae.source=gpt2-small-res-jb sae.id=blocks.1.hook_resid_pre"
+        )
+    with quiet():
+        from sae_lens import SAE
+
+        try:
+            sae, _, log10_frequency = SAE.from_pretrained_with_cfg_and_sparsity(release, id, device=device)
+        except Exception as error:
+            raise ResourceError(
+                f"cannot load the SAE {id!r} of release {release!r}: {(str(error).splitlines() or [''])[0]}"
+            ) from error
+    return _dictionary(sae, f"{release}/{id}", log10_frequency, {})
+
+
+def _dictionary(
+    sae: SAE[Any], source: str, log10_frequency: Tensor | None, provenance: dict[str, Any]
+) -> Dictionary:
+    if sae.cfg.normalize_activations == "layer_norm":
+        raise ResourceError(
+            f"the SAE {source!r} normalises each activation by itself (layer_norm): a changed code has no "
+            "activation to take the scale from, so it cannot be decoded; choose another SAE"
+        )
+    sae.eval().requires_grad_(False)
+    frequency = None if log10_frequency is None else torch.pow(10.0, log10_frequency.double())
+    if frequency is not None:
+        frequency = frequency.where(frequency > DEAD_BELOW, 0.0)
+    metadata = {
+        key: value
+        for key in ("model_name", "hook_name", "context_size", "prepend_bos")
+        if (value := getattr(sae.cfg.metadata, key, None)) is not None
+    }
+    record = {
+        "source": source,
+        "architecture": sae.cfg.architecture(),
+        "d_sae": sae.cfg.d_sae,
+        "d_in": sae.cfg.d_in,
+        "metadata": metadata,
+        **provenance,
+    }
+    return Dictionary(sae, source, frequency, None if frequency is None else "shipped with the SAE", record)
