@@ -15,31 +15,29 @@ def main() -> NoReturn:
 
 def invoke(arguments: list[str]) -> int:
     """Run one command line and return its exit status."""
-    import click
-
     from plateau_lens._errors import PlateauLensError
     from plateau_lens.cli.app import app
 
     try:
-        result = app(arguments, standalone_mode=False, prog_name="plateau-lens")
+        app(arguments, prog_name="plateau-lens")
+    except SystemExit as finished:
+        return finished.code if isinstance(finished.code, int) else 0
     except PlateauLensError as error:
-        print(f"plateau-lens: {error}", file=sys.stderr)  # noqa: T201
+        _say(f"plateau-lens: {error}")
         return 1
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except KeyboardInterrupt:
-        print("plateau-lens: interrupted; run the same command again to resume", file=sys.stderr)  # noqa: T201
+        _say("plateau-lens: interrupted; run the same command again to resume")
         return 130
     except Exception:
         import traceback
 
-        traceback.print_exc()
-        print(  # noqa: T201
-            f"\nplateau-lens: this is a defect of plateau-lens. Please report it with the lines above: {ISSUES}",
-            file=sys.stderr,
+        _say(traceback.format_exc())
+        _say(
+            f"plateau-lens: this is a defect of plateau-lens. Please report it with the lines above: {ISSUES}"
         )
         return 3
-    return result if isinstance(result, int) else 0
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")

