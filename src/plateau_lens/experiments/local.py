@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
 from plateau_lens.experiments.plan import Unit
@@ -12,14 +12,14 @@ from plateau_lens.experiments.prepare import Prepared, Resources, load_resources
 from plateau_lens.experiments.worker import Shard, Worker
 
 
-def in_process(prepared: Prepared, resources: Resources, units: Sequence[Unit]) -> Iterator[Shard]:
+def in_process(prepared: Prepared, resources: Resources, units: Sequence[Unit]) -> Generator[Shard]:
     """Compute units one after another, here."""
     worker = Worker(prepared, resources)
     for unit in units:
         yield worker.compute(unit)
 
 
-def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> Iterator[Shard]:
+def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> Generator[Shard]:
     """Compute units in ``workers`` processes, each with its own model and its share of the threads.
 
     Shards come as they are finished. At most two units a worker are in flight, so memory does not grow with

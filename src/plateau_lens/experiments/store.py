@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -36,7 +36,7 @@ FORMAT = 1
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Generator[Path]:
     """Yield a temporary name beside ``path``; on success fsync it and rename it onto ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -144,13 +144,13 @@ class RunFolder:
             raise RunFolderError(f"{self.path} has no curves yet; run it to the end first")
         return pl.scan_parquet([self.path / name for name in sorted(names)])
 
-    def activations(self) -> Iterator[dict[str, np.ndarray]]:
+    def activations(self) -> Generator[dict[str, np.ndarray]]:
         """Blocks of activations, one a shard: name to array [n, d_model], and ``pair`` [n]."""
         from safetensors.numpy import load_file
 
         for name in sorted(self.manifest().get("shards", {})):
             if name.startswith("activations/"):
-                yield cast("dict[str, np.ndarray]", load_file(self.path / name))
+                yield load_file(self.path / name)
 
     def _table(self, name: str) -> pl.DataFrame:
         import polars as pl

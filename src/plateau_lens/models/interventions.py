@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def _output(result: Any) -> Tensor:
 
 
 @contextmanager
-def replaced_input(block: nn.Module, points: Tensor, *, position: int | None = None) -> Iterator[Firings]:
+def replaced_input(block: nn.Module, points: Tensor, *, position: int | None = None) -> Generator[Firings]:
     """Feed ``points`` to the block: all of its input, or one token ``position`` of it."""
     firings = Firings()
 
@@ -68,7 +68,7 @@ def replaced_input(block: nn.Module, points: Tensor, *, position: int | None = N
 
 
 @contextmanager
-def read_input(block: nn.Module, *, position: int | slice, stop: bool = False) -> Iterator[Firings]:
+def read_input(block: nn.Module, *, position: int | slice, stop: bool = False) -> Generator[Firings]:
     """Keep the block's input at ``position``; with ``stop``, end the pass there (see `stoppable`)."""
     firings = Firings()
 
@@ -88,7 +88,7 @@ def read_input(block: nn.Module, *, position: int | slice, stop: bool = False) -
 @contextmanager
 def read_output(
     block: nn.Module, *, position: int | slice = slice(None), stop: bool = False
-) -> Iterator[Firings]:
+) -> Generator[Firings]:
     """Keep the block's output at ``position``; with ``stop``, end the pass there (see `stoppable`)."""
     firings = Firings()
 
@@ -106,7 +106,7 @@ def read_output(
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Generator[None]:
     """Swallow the end of a pass that a hook asked for."""
     try:
         yield
@@ -115,7 +115,7 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def skipped(blocks: list[nn.Module], *, returns_tuple: bool) -> Iterator[None]:
+def skipped(blocks: list[nn.Module], *, returns_tuple: bool) -> Generator[None]:
     """Let the blocks hand on their input untouched. They stay in the list, so layer indices stay right."""
 
     def identity(*args: Any, **kwargs: Any) -> Any:
@@ -153,11 +153,10 @@ class Head:
         if "past_key_values" in output:
             output.past_key_values = None
 
-        calls = 0
+        calls: list[None] = []
 
         def stand_in(*_: Any, **__: Any) -> Any:
-            nonlocal calls
-            calls += 1
+            calls.append(None)
             return output
 
         self.decoder.forward = stand_in
@@ -166,9 +165,9 @@ class Head:
             logits = self.model(input_ids=ids, use_cache=False).logits
         finally:
             del self.decoder.forward
-        if calls != 1:
+        if len(calls) != 1:
             raise EngineError(
-                f"{type(self.model).__name__} called its decoder {calls} times for one unembedding"
+                f"{type(self.model).__name__} called its decoder {len(calls)} times for one unembedding"
             )
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -62,8 +62,8 @@ class FrozenPrefix(Cache):
         length = past.get_seq_length(first_block)
         layers = [
             FrozenLayer(
-                layer.keys if index >= first_block else None,
-                layer.values if index >= first_block else None,
+                getattr(layer, "keys", None) if index >= first_block else None,
+                getattr(layer, "values", None) if index >= first_block else None,
                 length,
                 joined=joined,
             )
@@ -107,7 +107,7 @@ _ACTIVE: ContextVar[FrozenPrefix | None] = ContextVar("plateau_lens_prefix", def
 
 
 @contextmanager
-def attending_to(prefix: FrozenPrefix) -> Iterator[None]:
+def attending_to(prefix: FrozenPrefix) -> Generator[None]:
     """Make ``prefix`` the one that `step_attention` reads inside the block."""
     token = _ACTIVE.set(prefix)
     try:
@@ -160,7 +160,7 @@ def step_attention(
         first = max(0, past_key.shape[-2] - (sliding_window - 1))
         past_key, past_value = past_key[..., first:, :], past_value[..., first:, :]
     pairs, heads, steps, _d = query.shape
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    factor: float = query.shape[-1] ** -0.5 if scaling is None else scaling
 
     def grouped(per_head: Tensor, keys: Tensor) -> Tensor:
         # [pair, head, step, x] -> [pair, kv_head, heads of the group * step, x]
@@ -169,7 +169,7 @@ def step_attention(
     to_past = (grouped(query, past_key) @ past_key.transpose(-1, -2)).reshape(pairs, heads, steps, -1)
     own_key = key.repeat_interleave(heads // key.shape[1], dim=1) if key.shape[1] != heads else key
     to_self = (query * own_key).sum(-1, keepdim=True)
-    scores = torch.cat([to_past, to_self], dim=-1) * scaling
+    scores = torch.cat([to_past, to_self], dim=-1) * factor
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if s_aux is not None:

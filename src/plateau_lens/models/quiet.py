@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Silence transformers' bars and warnings inside the block; restore level and bars behind it.
 
     `sae_lens` and `transformer_lens` change warning filters and logger levels when they are imported: those

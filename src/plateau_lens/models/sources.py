@@ -26,8 +26,8 @@ class LoadedModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase | None
     source: str
-    folder: Path | None
-    """Local folder it was read from; None for a hub id."""
+    folder: Path
+    """Local folder it was read from; for a hub id, its snapshot in the hub's cache."""
     revision: str | None
     """Hub commit, if any."""
 
@@ -44,10 +44,10 @@ class LoadedModel:
             "class": type(self.model).__name__,
             "parameters": sum(p.numel() for p in self.model.parameters()),
         }
-        if self.folder is not None and (self.folder / "provenance.json").is_file():
+        if (self.folder / "provenance.json").is_file():
             record.update(json.loads((self.folder / "provenance.json").read_text()))
-        files = _weight_files(self)
-        record["sha256"] = {path.name: sha256(path) for path in files}
+        files = [*self.folder.glob("*.safetensors")] or [*self.folder.glob("pytorch_model*.bin")]
+        record["sha256"] = {path.name: sha256(path) for path in sorted(files)}
         return record
 
 
@@ -70,7 +70,7 @@ def load_model(
 
     from plateau_lens.models.quiet import quiet
 
-    folder: Path | None = None
+    commit: str | None = None
     if source.startswith("wheel:"):
         from plateau_lens.models.wheel import wheel_model_folder
 
@@ -79,18 +79,26 @@ def load_model(
         folder = Path(source)
     elif source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise ResourceError(f"no model folder at {source!r}; {_LEGAL}")
-    where = str(folder) if folder is not None else source
-    wanted = None if folder is not None else revision
+    else:
+        from plateau_lens.models.hub import model_folder
+
+        try:
+            folder = model_folder(source, revision)
+        except ResourceError as error:
+            raise type(error)(f"{error}\n{_LEGAL}") from error
+        commit = folder.name
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(where, revision=wanted)
+            config = AutoConfig.from_pretrained(folder)
             if getattr(config, "is_encoder_decoder", False):
                 raise ResourceError(
                     f"{source!r} is an encoder-decoder ({config.model_type}); plateau-lens needs a decoder-only "
                     "causal language model"
                 )
-            model = AutoModelForCausalLM.from_pretrained(where, revision=wanted, dtype=getattr(torch, dtype))
-    except (OSError, ValueError, KeyError) as error:
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    except ResourceError:
+        raise
+    except Exception as error:  # safetensors, tokenizers and configurations each have errors of their own
         raise ResourceError(
             f"cannot load a causal language model from {source!r}: {_first_line(error)}\n{_LEGAL}"
         ) from error
@@ -101,34 +109,12 @@ def load_model(
     model.eval().requires_grad_(False)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(where, revision=wanted)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # Only text prompts need one, and they say so.
         tokenizer = None
-    return LoadedModel(model, tokenizer, source, folder, getattr(model.config, "_commit_hash", None))
+    return LoadedModel(model, tokenizer, source, folder, commit)
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _weight_files(loaded: LoadedModel) -> list[Path]:
-    if loaded.folder is not None:
-        return sorted(loaded.folder.glob("*.safetensors"))
-    from transformers.utils import cached_file
-
-    found: list[Path] = []
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        try:
-            path = cached_file(
-                loaded.source,
-                name,
-                revision=loaded.revision,
-                local_files_only=True,
-                _raise_exceptions_for_missing_entries=False,
-            )
-        except OSError:
-            continue
-        if path is not None:
-            found.append(Path(path))
-    return found[:1]

@@ -8,7 +8,7 @@ See ``docs/design/engine.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -240,11 +240,11 @@ class SuffixEngine:
         return {name: torch.cat(values) for name, values in found.items()}
 
     @contextmanager
-    def _step_attention(self, prefix: FrozenPrefix) -> Iterator[None]:
+    def _step_attention(self, prefix: FrozenPrefix) -> Generator[None]:
         from transformers import AttentionInterface
 
         AttentionInterface.register(ATTENTION, step_attention)
-        before = self.model.config._attn_implementation
+        before: str = getattr(self.model.config, "_attn_implementation")  # noqa: B009 - it has no public name
         self.model.set_attn_implementation(ATTENTION)
         try:
             with attending_to(prefix):

@@ -158,8 +158,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         # The weights are de-quantised by now; with this key kept, transformers refuses to save or cast them.
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
+        model.config.__dict__.pop("quantization_config", None)
         plain = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
         plain.load_state_dict(model.state_dict())
         plain.save_pretrained(folder)

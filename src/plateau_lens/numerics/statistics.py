@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -59,7 +60,8 @@ def ks_distance(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> float
     if not (a.size and b.size):
         return float("nan")
     # The asymptotic method: only the distance is used, and the exact p-value can warn on large samples.
-    return float(ks_2samp(a, b, method="asymp").statistic)
+    found: Any = ks_2samp(a, b, method="asymp")
+    return float(found.statistic)
 
 
 def wasserstein_distance(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> float:

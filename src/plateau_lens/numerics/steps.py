@@ -43,10 +43,11 @@ def max_slope_step(
     """
     d, mask, _ = _usable(curves, last)
     slopes = np.where(mask[:, 1:], np.diff(d, axis=1), -np.inf)
-    step = 1 + slopes.argmax(axis=1)
+    step = np.asarray(1 + slopes.argmax(axis=1))
     steepest = slopes.max(axis=1)
     blows_up = steepest > min_slope
-    return StepValues(np.where(blows_up, step, np.nan), ~blows_up | (step == last))
+    censored = ~np.asarray(blows_up) | np.asarray(step == last)
+    return StepValues(np.where(blows_up, step, np.nan), censored)
 
 
 def activation_plateau_step(

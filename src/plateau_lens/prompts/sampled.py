@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Int64
+
+from plateau_lens._errors import ConfigError, ResourceError
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import Float, Int64
     from transformers import PreTrainedModel
 
 __all__ = ["sample_documents", "sample_windows"]
@@ -48,7 +50,7 @@ def sample_windows(
         start_token: the id that every document is conditioned on, usually the end-of-text token.
         special_ids: ids that end a document and so never occur in a window.
         seed: seeds generators of this call's own; no global generator is touched.
-        batch: documents sampled at once.
+        batch: most documents sampled at once; part of what the seed decides.
         temperature: divides the logits; 1 is the model's own distribution.
         windows_per_document: most windows cut from one document, so that the prompts stay diverse.
         accept: returns False for a window to leave out; every window is kept by default.
@@ -57,18 +59,20 @@ def sample_windows(
         `[n_windows, n_ctx]` token ids, no two rows equal, in the order in which they were sampled.
 
     Raises:
-        ValueError: for a count below 1, or where the model's distinct, special-free windows run out.
+        ConfigError: for a count below 1, or windows longer than the model's positions.
+        ResourceError: where the model's distinct, special-free windows run out.
     """
     counts = {"n_windows": n_windows, "n_ctx": n_ctx, "windows_per_document": windows_per_document}
     if wrong := {name: value for name, value in counts.items() if value < 1}:
-        raise ValueError(
+        raise ConfigError(
             f"must be at least 1: {', '.join(f'{name}={value}' for name, value in wrong.items())}"
         )
     n_tokens = max(MIN_DOCUMENT, 2 * n_ctx)
     if (n_positions := _max_positions(model)) is not None:
         if n_ctx >= n_positions:
-            raise ValueError(
-                f"n_ctx={n_ctx} and the start token need {n_ctx + 1} positions, but the model has {n_positions}"
+            raise ConfigError(
+                f"n_ctx={n_ctx} and the start token need {n_ctx + 1} positions, but the model has "
+                f"{n_positions}; ask for shorter windows"
             )
         n_tokens = min(n_tokens, n_positions - 1)
 
@@ -77,6 +81,7 @@ def sample_windows(
     cutting = np.random.default_rng(cutting_seed)
     windows: dict[tuple[int, ...], None] = {}  # a dict, not a set: keeps the order
     barren = 0
+    batch = min(batch, -(-n_windows // windows_per_document))
     while len(windows) < n_windows:
         documents = sample_documents(
             model,
@@ -94,9 +99,10 @@ def sample_windows(
                     windows.setdefault(tuple(window.tolist()))
         barren = barren + 1 if len(windows) == before else 0
         if barren == MAX_BARREN_ROUNDS:
-            raise ValueError(
+            raise ResourceError(
                 f"asked for {n_windows} distinct windows of {n_ctx} tokens without special tokens, but the "
-                f"model gave {len(windows)} and then none in {barren * batch} documents; ask for fewer or shorter"
+                f"model gave {len(windows)} and then none in {barren * batch} documents; ask for fewer, or "
+                "for shorter ones"
             )
     return np.array(list(windows)[:n_windows], dtype=np.int64)
 
@@ -152,7 +158,7 @@ def sample_documents(
 def _draw(
     logits: Float[torch.Tensor, "batch vocab"], uniform: Float[torch.Tensor, "batch 1"], temperature: float
 ) -> Int64[torch.Tensor, "batch 1"]:
-    """Inverse-CDF sampling: one uniform number a row, where Gumbel noise would take one a vocabulary entry."""
+    """Inverse-CDF sampling: one uniform number a row, not one a vocabulary entry."""
     import torch
 
     # float64, because float32 cumulative sums over a vocabulary would clip the tail that T = 1 must keep
