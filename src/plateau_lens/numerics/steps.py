@@ -46,8 +46,7 @@ def max_slope_step(
     step = np.asarray(1 + slopes.argmax(axis=1))
     steepest = slopes.max(axis=1)
     blows_up = steepest > min_slope
-    censored = ~np.asarray(blows_up) | np.asarray(step == last)
-    return StepValues(np.where(blows_up, step, np.nan), censored)
+    return StepValues(np.where(blows_up, step, np.nan), np.asarray(~blows_up | (step == last), dtype=bool))
 
 
 def activation_plateau_step(
@@ -71,7 +70,7 @@ def activation_plateau_step(
     """
     d, mask, broken = _usable(l2, last)
     reached = mask & (d >= threshold)
-    seen = reached.any(axis=1)
+    seen = np.asarray(reached.any(axis=1))
     value = np.where(seen, reached.argmax(axis=1), last)
     return StepValues(np.where(broken, np.nan, value), ~seen)
 
@@ -144,7 +143,7 @@ def non_linearity_step(
 
 class _Usable(NamedTuple):
     d: Float[np.ndarray, "pair step"]
-    """Curves in float64."""
+    """Curves in float64, 0 outside the mask."""
     mask: Bool[np.ndarray, "pair step"]
     """Points the statistics may look at; none of a broken curve."""
     broken: Bool[np.ndarray, " pair"]
@@ -155,4 +154,5 @@ def _usable(curves: Float[np.ndarray, "pair step"], last: Int[np.ndarray, " pair
     d = np.asarray(curves, dtype=np.float64)
     mask = np.arange(d.shape[1]) <= np.asarray(last)[:, None]
     broken = (mask & ~np.isfinite(d)).any(axis=1)
-    return _Usable(np.where(mask, d, 0.0), mask & ~broken[:, None], broken)
+    mask &= ~broken[:, None]
+    return _Usable(np.where(mask, d, 0.0), mask, broken)
