@@ -1,0 +1,116 @@
+"""Everything a report is made of, written into the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from plateau_lens._errors import RunFolderError
+from plateau_lens.experiments.store import RunFolder, whole_file
+from plateau_lens.report import figures, page, run_data, sensitivity, style, tables
+from plateau_lens.report.figures import Drawing, Skipped
+from plateau_lens.report.run_data import RunData
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report wrote."""
+
+    tables: tuple[Path, ...]
+    """``tables/*.csv``, ``*.md`` and ``*.tex``."""
+    figures: tuple[Path, ...]
+    """``figures/*.png`` and ``*.pdf``, with ``figures/captions.md``."""
+    page: Path | None
+    """``report.html``; none if only tables were asked for."""
+    skipped: tuple[str, ...]
+    """``name: reason`` of every table and figure that this run cannot have."""
+
+
+def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
+    """Write tables, figures and page of a finished run; needs nothing but its folder.
+
+    Every file is written whole or not at all, and the same run gives the same bytes.
+
+    Args:
+        folder: the run.
+        only_tables: leave figures and page as they are.
+
+    Raises:
+        RunFolderError: if the run has not come to its step values yet.
+    """
+    data = run_data.load(folder)
+    skipped: list[Skipped] = []
+    frame = tables.summary(data)
+    ladder = _sensitivity(data, skipped)
+    written = _write_tables(data, frame, ladder)
+    if only_tables:
+        return Report(tuple(written), (), None, _reasons(skipped))
+    drawn: list[Drawing] = []
+    for each in figures.drawings(data, ladder):
+        if isinstance(each, Drawing):
+            drawn.append(each)
+        else:
+            skipped.append(each)
+    paths = _write_figures(folder, drawn)
+    reasons = _reasons(skipped)
+    html = folder.write_text("report.html", page.render(data, frame, ladder, drawn, reasons))
+    return Report(tuple(written), tuple(paths), html, reasons)
+
+
+def _sensitivity(data: RunData, skipped: list[Skipped]) -> pl.DataFrame:
+    """The ladder of AP thresholds; empty, and noted, where it cannot be had."""
+    try:
+        return sensitivity.ap_sensitivity(data)
+    except RunFolderError as error:
+        skipped.append(Skipped("ap-sensitivity", str(error)))
+        return sensitivity.empty()
+
+
+def _write_tables(data: RunData, frame: pl.DataFrame, ladder: pl.DataFrame) -> list[Path]:
+    folder = data.folder
+    written = [_write_csv(folder, "summary.csv", frame)]
+    texts = tables.documents(data, frame)
+    if not ladder.is_empty():
+        written.append(_write_csv(folder, "ap-sensitivity.csv", ladder))
+        texts["ap-sensitivity.md"] = sensitivity.document(data, ladder)
+    written += [folder.write_text(f"tables/{name}", text) for name, text in texts.items()]
+    _remove_others(folder.path / "tables", written)
+    return written
+
+
+def _write_csv(folder: RunFolder, name: str, frame: pl.DataFrame) -> Path:
+    path = folder.path / "tables" / name
+    with whole_file(path) as temporary:
+        frame.write_csv(temporary)
+    return path
+
+
+def _write_figures(folder: RunFolder, drawn: Sequence[Drawing]) -> list[Path]:
+    written: list[Path] = []
+    for drawing in drawn:
+        for form in ("png", "pdf"):
+            path = folder.path / "figures" / f"{drawing.name}.{form}"
+            with whole_file(path) as temporary:
+                style.save(drawing.figure, temporary, form)
+            written.append(path)
+    captions = "\n".join(f"**{each.name}** ({each.title}). {each.caption}\n" for each in drawn)
+    if captions:
+        written.append(folder.write_text("figures/captions.md", captions))
+    _remove_others(folder.path / "figures", written)
+    return written
+
+
+def _remove_others(folder: Path, written: Iterable[Path]) -> None:
+    """Take away what an earlier report wrote there and this one did not: it would be taken for current."""
+    ours = {".csv", ".md", ".tex", ".png", ".pdf"}
+    keep = set(written)
+    for path in folder.glob("*.*"):
+        if path.suffix in ours and path not in keep:
+            path.unlink()
+
+
+def _reasons(skipped: Iterable[Skipped]) -> tuple[str, ...]:
+    return tuple(f"{each.name}: {each.reason}" for each in skipped)

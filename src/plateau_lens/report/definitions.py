@@ -1,0 +1,77 @@
+"""What every table and figure means, in words, with the run's own numbers filled in."""
+
+from __future__ import annotations
+
+from plateau_lens.experiments.config import RunConfig
+from plateau_lens.glossary import Experiment, Response, Schedule, Statistic
+
+CENSORED = (
+    "Censored: the event was not seen within the usable steps of a curve. A censored value is a bound, the "
+    "last step that was looked at, and enters mean, sd, quantiles and both distances at that step; a curve "
+    "with no event to place at all (no slope above the least one, a line with no bend) has no value and "
+    "enters only the censored share."
+)
+DISTANCES = (
+    "KS: two-sample Kolmogorov-Smirnov distance to {reference}, 0 (same distribution) to 1 (disjoint). "
+    "Wasserstein: the steps by which values move, on average, to turn one distribution into the other."
+)
+UNDEFINED = (
+    "\N{EN DASH}: undefined (no defined value, a spread of one value, or no {reference} kind in this run)."
+)
+
+EXPERIMENTS: dict[Experiment, str] = {
+    "toward": "from a model-generated base, toward a target of each kind",
+    "from": "from a base of each kind put into a real prompt, toward a fresh random activation",
+    "examples": "a few bases, several targets each",
+}
+
+
+def unit(schedule: Schedule, config: RunConfig) -> str:
+    """What one step is, e.g. ``1 step = 0.5 residual-stream units``."""
+    if schedule == "relative":
+        return f"1 step = {100 / config.n_steps:.3g} % of the distance to the target"
+    if isinstance(config.step_size, str):
+        return "1 step = the run's step size"
+    return f"1 step = {config.step_size:.3g} residual-stream units"
+
+
+def statistic(name: Statistic, config: RunConfig, response: Response | None = None) -> str:
+    """A statistic's definition in one sentence."""
+    if name == "ms":
+        slopes = config.statistics.min_slope
+        shown = config.responses if response is None else (response,)
+        least = ", ".join(f"{_number(slopes.get(each))} for {each.upper()}" for each in shown)
+        return (
+            "MS step (max slope): the step n ≥ 1 with the steepest rise d[n] - d[n-1]. Censored where no "
+            f"rise exceeds the least slope ({least}, a step) or the steepest is at the last usable step."
+        )
+    if name == "ap":
+        threshold = _number(config.statistics.ap_threshold)
+        return (
+            f"AP step (activation plateau): the first step at which L2 at the read site reaches {threshold}. "
+            "Censored where it never does: the plateau is at least that long."
+        )
+    if name == "auc":
+        return (
+            "AUC step (chord over curve): the step n ≥ 5 at which the triangle under the chord, n · d[n] / "
+            "2, exceeds the area under the curve most. Censored where it never does, or does so at the last "
+            "usable step."
+        )
+    return (
+        "NL step (first non-linearity): the first step n ≥ 10 that departs by more than 20 % from the line "
+        "through points 0 and 9. Censored where none does."
+    )
+
+
+def usable(config: RunConfig) -> str:
+    """Which steps the statistics look at."""
+    if config.stop_at_target:
+        return (
+            f"Statistics look at steps 0 to {config.n_steps}; on the absolute schedule, no further than the "
+            "target (stop_at_target)."
+        )
+    return f"Statistics look at steps 0 to {config.n_steps}, past the target too (stop_at_target is off)."
+
+
+def _number(number: float | str | None) -> str:
+    return f"{number:.4g}" if isinstance(number, int | float) else "the run's own"

@@ -1,0 +1,183 @@
+"""The interactive part of the page: median response curves, each experiment, schedule and response."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from plateau_lens._errors import RunFolderError
+from plateau_lens.report import definitions
+from plateau_lens.report.examples import Y_LABELS
+from plateau_lens.report.run_data import EXPERIMENT_NAMES, RESPONSE_SYMBOLS, Curves, Group, RunData
+from plateau_lens.report.style import KindStyle, kind_styles
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """What the page embeds: the figure as JSON, and the library that draws it, compressed."""
+
+    figure: str
+    """JSON with no ``<`` in it, so that no label can end the script element it stands in."""
+    library: str
+    """plotly.js, gzip in base64: a third of its size, and only unpacked when a reader opens the chart."""
+
+
+def explorer(data: RunData) -> Explorer | None:
+    """The interactive chart; none for a run whose curves are gone or that has none to summarise."""
+    from plotly.io.json import to_json_plotly
+    from plotly.offline import get_plotlyjs
+
+    try:
+        figure = median_curves(data)
+    except RunFolderError:
+        return None
+    if figure is None:
+        return None
+    text = str(to_json_plotly(figure)).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+    library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    return Explorer(text, library)
+
+
+def median_curves(data: RunData) -> go.Figure | None:
+    """Median over pairs with the band between the quartiles; a menu chooses what is shown.
+
+    A step is left out where fewer than half of the pairs still have it before their target: the median of the
+    rest would be about other pairs than the beginning of the line.
+    """
+    import plotly.graph_objects as go
+
+    views = [
+        (group, curves)
+        for group in _views(data)
+        if (curves := data.curves(group.experiment, group.schedule, group.response))
+    ]
+    if not views:
+        return None
+    styles = kind_styles(data.kinds)
+    figure = go.Figure()
+    owners: list[int] = []
+    for index, (_, kinds) in enumerate(views):
+        for curves in kinds:
+            traces = _traces(curves, styles[curves.kind], visible=index == 0)
+            figure.add_traces(traces)
+            owners += [index] * len(traces)
+    buttons = [
+        {
+            "label": _label(group),
+            "method": "update",
+            "args": [
+                {"visible": [owner == index for owner in owners]},
+                {
+                    "xaxis.title.text": _x_title(group, data),
+                    "yaxis.title.text": Y_LABELS[group.response],
+                },
+            ],
+        }
+        for index, (group, _) in enumerate(views)
+    ]
+    _lay_out(figure, buttons, _x_title(views[0][0], data), Y_LABELS[views[0][0].response])
+    return figure
+
+
+def _views(data: RunData) -> list[Group]:
+    """One group for each experiment, schedule and response, in the order of the tables."""
+    first: dict[tuple[str, ...], Group] = {}
+    for group in data.samples:
+        first.setdefault((group.experiment, group.response, group.schedule), group)
+    return list(first.values())
+
+
+def _traces(curves: Curves, style: KindStyle, *, visible: bool) -> list[go.Scatter]:
+    import plotly.graph_objects as go
+
+    # Plotly reads labels as a little HTML of its own.
+    name = html.escape(" ".join(curves.kind.split()))
+    low, middle, high = _quartiles(curves)
+    steps = np.arange(middle.size)
+    kept = ~np.isnan(middle)
+    red, green, blue = (int(style.colour[i : i + 2], 16) for i in (1, 3, 5))
+    band = go.Scatter(
+        x=[*steps[kept], *steps[kept][::-1]],
+        y=_short([*high[kept], *low[kept][::-1]]),
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.12)",
+        line={"width": 0},
+        hoverinfo="skip",
+        legendgroup=name,
+        showlegend=False,
+        visible=visible,
+    )
+    line = go.Scatter(
+        x=steps[kept].tolist(),
+        y=_short(middle[kept]),
+        mode="lines",
+        name=f"{name} (n = {len(curves.last)})",
+        line={"color": style.colour, "width": 2, "dash": _plotly_dash(style)},
+        hovertemplate="step %{x}: %{y:.4g}<extra>" + name + "</extra>",
+        legendgroup=name,
+        visible=visible,
+    )
+    return [band, line]
+
+
+def _quartiles(curves: Curves) -> Float[np.ndarray, "3 step"]:
+    steps = np.arange(curves.response.shape[1])
+    usable = (steps <= curves.last[:, None]) & np.isfinite(curves.response)
+    enough = usable.mean(axis=0) >= 0.5
+    result = np.full((3, steps.size), np.nan)
+    for step in steps[enough]:
+        result[:, step] = np.quantile(curves.response[usable[:, step], step], [0.25, 0.5, 0.75])
+    return result
+
+
+def _short(values: object) -> list[float]:
+    """Four digits: what a screen shows, at a fraction of the bytes."""
+    return [float(f"{value:.4g}") for value in np.asarray(values, dtype=np.float64)]
+
+
+def _plotly_dash(style: KindStyle) -> str:
+    return ",".join(f"{2 * length:g}px" for length in style.dash[1]) or "solid"
+
+
+def _label(group: Group) -> str:
+    return f"{EXPERIMENT_NAMES[group.experiment]}, {RESPONSE_SYMBOLS[group.response]}, {group.schedule}"
+
+
+def _x_title(group: Group, data: RunData) -> str:
+    return f"step ({definitions.unit(group.schedule, data.config)})"
+
+
+def _lay_out(figure: go.Figure, buttons: Sequence[Mapping[str, object]], x_title: str, y_title: str) -> None:
+    axis = {"gridcolor": "#e4e4e4", "zerolinecolor": "#bbbbbb", "rangemode": "tozero", "automargin": True}
+    figure.update_layout(
+        template="none",
+        font={"family": "system-ui, sans-serif", "size": 13, "color": "#222222"},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        margin={"l": 60, "r": 15, "t": 60, "b": 50},
+        height=500,
+        hovermode="x unified",
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
+        xaxis={**axis, "title": {"text": x_title}},
+        yaxis={**axis, "title": {"text": y_title}},
+        updatemenus=[
+            {
+                "buttons": buttons,
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.02,
+                "yanchor": "bottom",
+                "showactive": True,
+            }
+        ],
+    )

@@ -1,0 +1,195 @@
+"""Run folders with curves whose step statistics are known, written through the run folder's own API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from plateau_lens.experiments.config import dump, load_config
+from plateau_lens.experiments.store import FORMAT, RunFolder
+from plateau_lens.numerics import steps as step_statistics
+
+KINDS = ("model-generated", "random", "synthetic-structured", "synthetic-baseline", "sae-reconstruction")
+NASTY_LABEL = "<b>$x$ & y|</b></script>"
+NASTY_PROMPT = "</script><script>alert('$1')</script> & \\frac{\nend"
+TALL = {"l2": 80.0, "kl": 6.0, "js": 0.9}
+"""Where a curve's rise ends, a response."""
+
+
+def cliff(steps: Sequence[float] | np.ndarray, height: float, n_steps: int = 100) -> np.ndarray:
+    """Curves that are 0 before their step and ``height`` from it on: MS and AP step are that very step.
+
+    A step of 0 stands for a curve that never rises.
+    """
+    at = np.asarray(steps)[:, None]
+    return np.where((np.arange(n_steps + 1) >= at) & (at > 0), height, 0.0)
+
+
+def hill(centre: np.ndarray, height: float, rng: np.random.Generator, n_steps: int = 100) -> np.ndarray:
+    """Plateau, blow-up around ``centre``, slow rise: what a model's curves look like."""
+    n = np.arange(n_steps + 1)
+    width = rng.uniform(2.0, 6.0, len(centre))[:, None]
+    rise = 1 / (1 + np.exp(-(n - centre[:, None]) / width))
+    rise -= rise[:, :1]
+    return height * rng.uniform(0.7, 1.2, len(centre))[:, None] * (rise + 0.002 * n)
+
+
+def curve_rows(
+    experiment: str,
+    kind: str,
+    schedule: str,
+    curves: Mapping[str, np.ndarray],
+    *,
+    last: object = 100,
+    prompt=None,
+) -> pl.DataFrame:
+    """One kind's curves in the schema of ``curves/part-*.parquet``."""
+    count = len(next(iter(curves.values())))
+    last_steps = np.broadcast_to(np.asarray(last, dtype=np.int64), (count,))
+    return pl.DataFrame(
+        {
+            "experiment": [experiment] * count,
+            "kind": [kind] * count,
+            "schedule": [schedule] * count,
+            "pair": np.arange(count, dtype=np.int64),
+            "prompt": np.arange(count, dtype=np.int64)
+            if prompt is None
+            else np.asarray(prompt, dtype=np.int64),
+            "distance": np.full(count, 50.0),
+            "last_step": last_steps,
+            **{
+                name: pl.Series(values.astype(np.float32).tolist(), dtype=pl.List(pl.Float32))
+                for name, values in curves.items()
+            },
+        }
+    )
+
+
+def step_rows(curves: pl.DataFrame, *, threshold: float, min_slope: Mapping[str, float]) -> pl.DataFrame:
+    """What a run writes to ``steps.parquet`` for these curves."""
+    rows: list[pl.DataFrame] = []
+    keys = ["experiment", "kind", "schedule"]
+    for (experiment, kind, schedule), part in curves.partition_by(keys, as_dict=True).items():
+        if experiment == "examples":
+            continue
+        for response in (name for name in ("l2", "kl", "js") if name in part.columns):
+            d, last = np.array(part[response].to_list()), part["last_step"].to_numpy()
+            found = {
+                "ms": step_statistics.max_slope_step(d, last, min_slope=min_slope[response]),
+                "auc": step_statistics.chord_area_step(d, last),
+                "nl": step_statistics.non_linearity_step(d, last),
+            }
+            if response == "l2":
+                found["ap"] = step_statistics.activation_plateau_step(d, last, threshold=threshold)
+            rows += [
+                pl.DataFrame(
+                    {"pair": part["pair"], "value": values.value, "censored": values.censored}
+                ).select(
+                    pl.lit(experiment).alias("experiment"),
+                    pl.lit(kind).alias("kind"),
+                    pl.lit(schedule).alias("schedule"),
+                    "pair",
+                    pl.lit(response).alias("response"),
+                    pl.lit(statistic).alias("statistic"),
+                    "value",
+                    "censored",
+                )
+                for statistic, values in found.items()
+            ]
+    schema = {
+        **dict.fromkeys(("experiment", "kind", "schedule"), pl.String),
+        "pair": pl.Int64,
+        **dict.fromkeys(("response", "statistic"), pl.String),
+        "value": pl.Float64,
+        "censored": pl.Boolean,
+    }
+    return pl.concat(rows) if rows else pl.DataFrame(schema=schema)
+
+
+def write_run(
+    path: Path,
+    curves: Sequence[pl.DataFrame],
+    *,
+    kinds: Sequence[str],
+    prompts: Sequence[str],
+    overrides: Mapping[str, object] | None = None,
+    manifest: Mapping[str, object] | None = None,
+) -> RunFolder:
+    """Write a finished run folder: AP threshold 20, step size 0.5, every number resolved."""
+    table = {
+        "name": "synthetic",
+        "model": {"source": "gpt2"},
+        "read_site": "blocks.11.hook_resid_post",
+        "pairs": 2,
+        "kinds": {kind: {} for kind in kinds},
+        "step_size": 0.5,
+        "statistics": {"ap_threshold": 20.0, "min_slope": {"l2": 0.02, "kl": 0.001, "js": 0.001}},
+        "experiments": ["toward", "from"],
+        **(overrides or {}),
+    }
+    config = load_config(table)
+    folder = RunFolder.create(path)
+    every = pl.concat(curves)
+    shards = folder.write_shard(0, {"pair": np.arange(2)}, every)
+    folder.write_manifest({"format": FORMAT, "seed": 0, "shards": shards, **(manifest or {})})
+    folder.write_text("config.yaml", dump(config))
+    folder.write_table(
+        "prompts.parquet",
+        pl.DataFrame(
+            {
+                "pair": np.arange(len(prompts), dtype=np.int64),
+                "prompt": np.arange(len(prompts), dtype=np.int64),
+                "tokens": [[1, 2, 3]] * len(prompts),
+                "text": list(prompts),
+            }
+        ),
+    )
+    if config.experiments != ("examples",):
+        steps = step_rows(every, threshold=20.0, min_slope=config.statistics.min_slope)
+        folder.write_table("steps.parquet", steps)
+    return folder
+
+
+def write_hills(
+    path: Path,
+    *,
+    pairs: int = 40,
+    experiments: Sequence[str] = ("toward", "from", "examples"),
+    schedules: Sequence[str] = ("absolute", "relative"),
+    responses: Sequence[str] = ("l2", "kl", "js"),
+    kinds: Sequence[str] = KINDS,
+    prompts: Sequence[str] = (
+        "The cat sat on the mat\nand said: $5 & <b>more</b>",
+        "“Naïve” — 日本 _x_",
+        "Third one",
+    ),
+    overrides: Mapping[str, object] | None = None,
+) -> RunFolder:
+    """A run that looks like a real one, of any subset of experiments, schedules, responses and kinds."""
+    rng = np.random.default_rng(0)
+    curves: list[pl.DataFrame] = []
+    for experiment in experiments:
+        targets = 6
+        shown = kinds[:2] if experiment == "examples" else kinds
+        for schedule in ("absolute",) if experiment == "examples" else schedules:
+            for place, kind in enumerate(shown):
+                count = 3 * targets if experiment == "examples" else pairs
+                centre = rng.normal(42 + 5 * place, 9, count).clip(6, 96)
+                if experiment == "from":
+                    centre = rng.gamma(4, max(4, 16 - 2.4 * place) / 4, count).clip(1, 96) + 12
+                values = {name: hill(centre, TALL[name], rng) for name in responses}
+                last = rng.integers(60, 101, count) if schedule == "absolute" else 100
+                prompt = np.repeat(np.arange(3), targets) if experiment == "examples" else None
+                curves.append(curve_rows(experiment, kind, schedule, values, last=last, prompt=prompt))
+    table = {
+        "experiments": list(experiments),
+        "schedules": list(schedules),
+        "responses": list(responses),
+        "examples": {"kinds": list(kinds[:2])},
+        **(overrides or {}),
+    }
+    texts = [prompts[i % len(prompts)] for i in range(max(pairs, 3))]
+    return write_run(path, curves, kinds=kinds, prompts=texts, overrides=table)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.figure import Figure
+from synthetic_runs import cliff, curve_rows, write_hills, write_run
+
+from plateau_lens.experiments.store import RunFolder
+from plateau_lens.report import figures, run_data, sensitivity, style
+from plateau_lens.report.distributions import Row, draw_distributions
+from plateau_lens.report.figures import Drawing, Skipped
+from plateau_lens.report.run_data import Sample
+
+STYLES = style.kind_styles(["model-generated", "random", "late"])
+
+
+def sample(kind: str, values: list[float], censored: list[bool] | None = None) -> Sample:
+    return Sample(kind, np.array(values), np.array(censored or [False] * len(values)))
+
+
+def drawn(figure: Figure) -> list[str]:
+    """Render it, as saving would, and return every text it shows."""
+    figure.draw_without_rendering()
+    return [each.get_text() for each in figure.findobj(matplotlib.text.Text) if each.get_text().strip()]
+
+
+def test_cumulative_ends_below_one_by_the_censored_share() -> None:
+    row = Row((sample("model-generated", [10, 20, 30, 100], [False, False, False, True]),), "MS step")
+    figure = draw_distributions([row], STYLES, 100)
+    (line,) = [line for line in figure.axes[1].get_lines() if line.get_label() == "model-generated"]
+    x, y = (np.asarray(each) for each in line.get_data())
+    assert [y[x == n][0] for n in (9, 10, 19, 20, 29, 30)] == [0, 0.25, 0.25, 0.5, 0.5, 0.75]
+    assert y[-1] == 0.75
+    assert "model-generated (n = 4, 25 % cens.)" in drawn(figure)
+
+
+def test_histogram_sums_to_the_share_that_is_seen_and_bins_are_shared() -> None:
+    samples = (
+        sample("model-generated", [10, 12, 30, 40]),
+        sample("random", [50, 60, np.nan, 70], [False, False, True, False]),
+    )
+    figure = draw_distributions([Row(samples, "MS step")], STYLES, 100)
+    outlines = [patch.get_data() for patch in figure.axes[0].patches if not patch.get_fill()]
+    assert [sum(each.values) for each in outlines] == pytest.approx([1.0, 0.75])
+    assert np.array_equal(outlines[0].edges, outlines[1].edges)
+
+
+def test_nothing_seen_is_said_and_not_drawn_as_zero() -> None:
+    row = Row((sample("late", [np.nan, 100.0], [True, True]),), "MS step")
+    assert "no event seen: all censored" in drawn(draw_distributions([row], STYLES, 100))
+
+
+def test_one_row_of_panels_a_schedule() -> None:
+    row = Row((sample("random", [40.0]),), "MS step", title="absolute schedule")
+    figure = draw_distributions([row, row], STYLES, 100)
+    assert len([axes for part in figure.subfigs for axes in part.axes]) == 4
+    assert drawn(figure).count("absolute schedule") == 2
+
+
+def test_kinds_differ_in_colour_and_without_it() -> None:
+    paper = style.kind_styles(run_data.PAPER_ORDER)
+    assert len({each.colour for each in paper.values()}) == 5
+    assert len({each.dash for each in paper.values()}) == 5
+    assert len({each.marker for each in paper.values()}) == 5
+    many = style.kind_styles(["random", *(f"own-{i}" for i in range(40))])
+    assert len(set(many.values())) == 41
+    assert many["random"] == paper["random"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("_private", " _private"),
+        ("$5\nmore", r"\$5↵more"),
+        ("日本", "\N{REPLACEMENT CHARACTER}" * 2),
+        ("x" * 40, "x" * 31 + "…"),
+    ],
+)
+def test_text_from_data_is_made_fit_to_draw(text: str, shown: str) -> None:
+    assert style.drawable(text) == shown
+
+
+def test_a_long_prompt_shows_its_end() -> None:
+    with style.paper_style():
+        shown = style.drawable_end("start " + "word " * 200 + "end $", 3.0)
+    assert shown.startswith("…")
+    assert shown.endswith(r"end \$")
+    assert len(shown) < 80
+
+
+def example_run(path: Path, **overrides: object) -> RunFolder:
+    values = {"l2": cliff([20, 30, 40, 50], 30.0), "kl": cliff([20, 30, 40, 50], 5.0)}
+    curves = curve_rows("examples", "model-generated", "absolute", values, last=60, prompt=[0, 0, 1, 1])
+    return write_run(
+        path,
+        [curves],
+        kinds=("model-generated",),
+        prompts=["first $x\ny", "second"],
+        overrides={
+            "experiments": ["examples"],
+            "examples": {"kinds": ["model-generated"]},
+            "responses": ["l2", "kl"],
+            **overrides,
+        },
+    )
+
+
+def test_figure_1_marks_ms_steps_and_their_mean(run_path: Path) -> None:
+    drawing = figures.examples(run_data.load(example_run(run_path)))
+    assert isinstance(drawing, Drawing)
+    axes = drawing.figure.axes
+    assert len(axes) == 4
+    dots = [line for line in axes[0].get_lines() if line.get_linestyle() == "None" and len(line.get_xdata())]
+    assert np.asarray(dots[0].get_xdata()).tolist() == [20, 30]
+    assert np.asarray(dots[0].get_ydata()).tolist() == [30, 30]
+    mean = [line for line in axes[0].get_lines() if list(line.get_xdata()) == [25.0, 25.0]]
+    assert len(mean) == 1
+    # Two curves, each in two parts: up to the last usable step, and faintly behind it.
+    parts = [line for line in axes[0].get_lines() if len(line.get_xdata()) > 2]
+    assert sorted({float(line.get_alpha() or 1) for line in parts}) == [0.18, 0.75]
+    assert {max(line.get_xdata()) for line in parts} == {60, 100}
+    texts = drawn(drawing.figure)
+    assert r"first \$x↵y" in texts
+    assert "second" in texts
+    assert "KL divergence (nats)" in texts
+
+
+def test_figure_1_shows_no_more_bases_than_fit(run_path: Path) -> None:
+    bases = figures.MOST_BASES + 2
+    curves = curve_rows(
+        "examples", "random", "relative", {"l2": cliff([30] * bases, 30.0)}, prompt=list(range(bases))
+    )
+    overrides = {"experiments": ["examples"], "examples": {"kinds": ["random"]}, "responses": ["l2"]}
+    folder = write_run(run_path, [curves], kinds=("random",), prompts=["p"] * bases, overrides=overrides)
+    drawing = figures.examples(run_data.load(folder))
+    assert isinstance(drawing, Drawing)
+    assert len(drawing.figure.axes) == figures.MOST_BASES
+    assert f"The first {figures.MOST_BASES} of {bases} bases" in drawing.caption
+    assert "relative schedule" in drawing.caption
+
+
+SUBSETS = [
+    {"experiments": ("toward",), "schedules": ("absolute",), "responses": ("l2",), "kinds": ("random",)},
+    {"experiments": ("from",), "schedules": ("relative",), "responses": ("l2",), "kinds": ("mine", "_own")},
+    {"experiments": ("examples",), "responses": ("l2", "js")},
+    {
+        "experiments": ("toward", "examples"),
+        "schedules": ("relative",),
+        "responses": ("l2", "kl"),
+        "pairs": 1,
+    },
+]
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_any_subset_draws_what_it_can_and_says_why_not(run_path: Path, subset: dict) -> None:
+    data = run_data.load(write_hills(run_path, **{"pairs": 2, **subset}))
+    every = list(figures.drawings(data, sensitivity.ap_sensitivity(data)))
+    assert tuple(each.name for each in every) == figures.NAMES
+    made = [each for each in every if isinstance(each, Drawing)]
+    assert made
+    assert all(each.reason for each in every if isinstance(each, Skipped))
+    for each in made:
+        assert each.caption
+        assert drawn(each.figure)
+
+
+def test_a_figure_of_two_schedules_keeps_the_one_the_run_has(run_path: Path) -> None:
+    folder = write_hills(
+        run_path, pairs=2, schedules=("relative",), experiments=("toward",), responses=("l2",)
+    )
+    (spec,) = (each for each in figures.DISTRIBUTIONS if each.name == "figure-b1")
+    drawing = figures.distributions(run_data.load(folder), spec)
+    assert isinstance(drawing, Drawing)
+    assert len(drawing.figure.axes) == 2
+    assert "relative schedule" in drawing.caption
+
+
+def test_sensitivity_figure_leaves_out_distances_without_a_reference(run_path: Path) -> None:
+    folder = write_hills(
+        run_path, pairs=3, experiments=("from",), responses=("l2",), kinds=("random", "mine")
+    )
+    data = run_data.load(folder)
+    drawing = figures.ap_ladder(data, sensitivity.ap_sensitivity(data))
+    assert isinstance(drawing, Drawing)
+    assert len(drawing.figure.axes) == 1
+    line = drawing.figure.axes[0].get_lines()[0]
+    assert len(line.get_xdata()) == len(sensitivity.FACTORS)
+
+
+def test_sensitivity_figure_hollows_medians_that_are_bounds(cliffs: RunFolder) -> None:
+    data = run_data.load(cliffs)
+    frame = sensitivity.ap_sensitivity(data)
+    # Every curve ends at 30: the thresholds 40, 56.6 and 80 are never reached.
+    assert frame.filter(pl.col("threshold") > 30)["censored"].to_list() == [1.0] * 18
+    drawing = figures.ap_ladder(data, frame)
+    assert isinstance(drawing, Drawing)
+    hollow = [line for line in drawing.figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
+    assert [len(line.get_xdata()) for line in hollow] == [3, 3, 3]
+
+
+def test_saved_figures_are_the_same_bytes_and_hold_their_fonts() -> None:
+    row = Row((sample("random", [40.0, 50.0]),), "MS step")
+    written: list[bytes] = []
+    for form, _ in itertools.product(("pdf", "svg", "png"), range(2)):
+        stream = io.BytesIO()
+        style.save(draw_distributions([row], STYLES, 100), stream, form)
+        written.append(stream.getvalue())
+    assert written[0] == written[1]
+    assert written[2] == written[3]
+    assert written[4] == written[5]
+    assert b"CreationDate" not in written[0]
+    assert b"/FontFile2" in written[0]
+
+
+def test_drawing_leaves_matplotlib_as_it_was() -> None:
+    before = dict(matplotlib.rcParams)
+    row = Row((sample("random", [40.0]),), "MS step")
+    style.save(draw_distributions([row], STYLES, 100), io.BytesIO(), "png")
+    assert dict(matplotlib.rcParams) == before
