@@ -109,6 +109,29 @@ def step_rows(curves: pl.DataFrame, *, threshold: float, min_slope: Mapping[str,
     return pl.concat(rows) if rows else pl.DataFrame(schema=schema)
 
 
+def code_rows(kinds: Sequence[str], pairs: int, *, seed: int = 1) -> pl.DataFrame:
+    """Codes in the schema of ``codes/part-*.parquet``; the kind called random has none, as in a real run."""
+    rng = np.random.default_rng(seed)
+    parts: list[pl.DataFrame] = []
+    for kind in kinds:
+        no_code = np.full(pairs, np.nan) if kind == "random" else 0.0
+        parts.append(
+            pl.DataFrame(
+                {
+                    "pair": np.arange(pairs, dtype=np.int64),
+                    "kind": [kind] * pairs,
+                    "active": rng.integers(5, 60, pairs) + no_code,
+                    "top_share": rng.uniform(0.1, 0.5, pairs) + no_code,
+                    "top_cosine": rng.normal(0.15, 0.05, pairs) + no_code,
+                    "log10_frequency": rng.normal(-2.2, 0.3, pairs) + no_code,
+                    "norm": rng.normal(45.0, 6.0, pairs),
+                    "distance": rng.normal(52.0, 8.0, pairs),
+                }
+            )
+        )
+    return pl.concat(parts) if parts else code_rows(["none"], 0)
+
+
 def write_run(
     path: Path,
     curves: Sequence[pl.DataFrame],
@@ -117,12 +140,15 @@ def write_run(
     prompts: Sequence[str],
     overrides: Mapping[str, object] | None = None,
     manifest: Mapping[str, object] | None = None,
+    codes: pl.DataFrame | None = None,
 ) -> RunFolder:
-    """Write a finished run folder: AP threshold 20, step size 0.5, every number resolved."""
+    """Write a finished run folder of the paper's set-up, every number resolved; no codes unless given."""
     table = {
         "name": "synthetic",
         "model": {"source": "gpt2"},
         "read_site": "blocks.11.hook_resid_post",
+        "prompts": {"source": "dataset:apollo-research/Skylion007-openwebtext-tokenizer-gpt2"},
+        "sae": {"source": "gpt2-small-res-jb", "id": "blocks.1.hook_resid_pre"},
         "pairs": 2,
         "kinds": {kind: {} for kind in kinds},
         "step_size": 0.5,
@@ -133,7 +159,9 @@ def write_run(
     config = load_config(table)
     folder = RunFolder.create(path)
     every = pl.concat(curves)
-    shards = folder.write_shard(0, {"pair": np.arange(2)}, every)
+    shards = folder.write_shard(
+        0, {"pair": np.arange(2)}, every, code_rows([], 0) if codes is None else codes
+    )
     folder.write_manifest({"format": FORMAT, "seed": 0, "shards": shards, **(manifest or {})})
     folder.write_text("config.yaml", dump(config))
     folder.write_table(
@@ -192,4 +220,5 @@ def write_hills(
         **(overrides or {}),
     }
     texts = [prompts[i % len(prompts)] for i in range(max(pairs, 3))]
-    return write_run(path, curves, kinds=kinds, prompts=texts, overrides=table)
+    codes = code_rows([] if tuple(experiments) == ("examples",) else kinds, pairs)
+    return write_run(path, curves, kinds=kinds, prompts=texts, overrides=table, codes=codes)

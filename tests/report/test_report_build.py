@@ -17,6 +17,7 @@ def test_report_writes_everything_it_lists(whole: tuple[RunFolder, Report]) -> N
     folder, report = whole
     names = {path.relative_to(folder.path).as_posix() for path in (*report.tables, *report.figures)}
     assert {"tables/summary.csv", "tables/ap-sensitivity.csv", "tables/ap-sensitivity.md"} <= names
+    assert {f"tables/controls.{form}" for form in ("csv", "md", "tex")} <= names
     assert {f"figures/{name}.{form}" for name in figures.NAMES for form in ("png", "pdf")} <= names
     assert report.page == folder.path / "report.html"
     assert report.skipped == ()
@@ -24,6 +25,7 @@ def test_report_writes_everything_it_lists(whole: tuple[RunFolder, Report]) -> N
         assert path.stat().st_size > 100, path
     captions = (folder.path / "figures" / "captions.md").read_text()
     assert all(f"**{name}**" in captions for name in figures.NAMES)
+    assert captions.count("Size: 6.9 x ") == len(figures.NAMES)
 
 
 def test_report_leaves_nothing_half_written(whole: tuple[RunFolder, Report]) -> None:

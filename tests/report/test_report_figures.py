@@ -205,6 +205,19 @@ def test_sensitivity_figure_hollows_medians_that_are_bounds(cliffs: RunFolder) -
     assert [len(line.get_xdata()) for line in hollow] == [3, 3, 3]
 
 
+def test_no_text_is_too_small_and_no_figure_too_wide(run_path: Path) -> None:
+    data = run_data.load(write_hills(run_path, pairs=4, responses=("l2", "kl")))
+    made = [
+        each for each in figures.drawings(data, sensitivity.ap_sensitivity(data)) if isinstance(each, Drawing)
+    ]
+    assert len(made) == len(figures.NAMES)
+    for each in made:
+        drawn(each.figure)
+        texts = [t for t in each.figure.findobj(matplotlib.text.Text) if t.get_text().strip()]
+        assert min(text.get_fontsize() for text in texts) >= style.LEAST_TEXT, each.name
+        assert each.figure.get_figwidth() <= style.PAGE_WIDTH
+
+
 def test_saved_figures_are_the_same_bytes_and_hold_their_fonts() -> None:
     row = Row((sample("random", [40.0, 50.0]),), "MS step")
     written: list[bytes] = []

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from synthetic_runs import NASTY_LABEL, NASTY_PROMPT, write_hills
 
-from plateau_lens.experiments.config import load_config
 from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import published, run_data
+from plateau_lens.report import run_data
 from plateau_lens.report.build import Report, build_report
 from plateau_lens.report.explore import median_curves
 
@@ -150,13 +149,6 @@ def test_page_without_curves_or_figures_still_stands(run_path: Path) -> None:
     assert "nested.list.0.a" in text
     assert all(reason in text for reason in report.skipped)
     assert reader.scripts == {}
-
-
-def test_published_values_stand_beside_gpt2_only() -> None:
-    gpt2 = load_config({"model": {"source": "gpt2"}, "kinds": ["random"], "experiments": ["toward"]})
-    other = load_config({"model": {"source": "other"}, "kinds": ["random"], "experiments": ["toward"]})
-    assert published.comparable(gpt2)
-    assert not published.comparable(other)
 
 
 def test_every_style_rule_survives_dark_and_narrow(page: str) -> None:

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 from synthetic_runs import cliff, curve_rows, write_hills, write_run
 
+from plateau_lens.experiments.config import load_config
 from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import render, run_data, sensitivity, tables
+from plateau_lens.report import definitions, render, run_data, sensitivity, tables
 from plateau_lens.report.build import build_report
 
 DASH = "\N{EN DASH}"
@@ -73,6 +74,15 @@ def test_documents_name_units_and_censoring(cliffs: RunFolder) -> None:
     assert "Censored: the event was not seen" in text
     assert "| model-generated | 4 | 4 | 25.00 ± 12.91 | 25.0 | 17.5 | 32.5 | 0 % | 0.00 | 0.00 |" in text
     assert r"model-generated & 4 & 4 & 25.00 $\pm$ 12.91 & 25.0" in files["toward-ms.tex"]
+
+
+def test_definitions_tell_the_notebooks_convention_from_the_papers() -> None:
+    paper, notebook = (load_config("gpt2-paper", {"convention": name}) for name in ("paper", "notebook"))
+    for statistic, difference in (("ms", "n - 1 is given, and 99"), ("auc", "(n + 1) · d[n] / 2")):
+        assert difference in definitions.statistic(statistic, notebook)
+        assert "notebooks" not in definitions.statistic(statistic, paper)
+    assert "counted in steps of 0.5 units" in definitions.usable(notebook)
+    assert "cut_size" not in definitions.usable(paper)
 
 
 def test_labels_are_escaped() -> None:

@@ -1,11 +1,30 @@
-"""Codes as lists of active latents: what the synthetic kinds take apart and put together again."""
+"""Codes: taking them apart, putting them together, kinds that are made of them, and what describes one."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from plateau_lens.activations.registry import Kind, PairBlock
+
+if TYPE_CHECKING:
+    from plateau_lens.saes.dictionary import Dictionary
+
+
+class CodeKind(Kind):
+    """A kind that is decoded from a code; subclasses make the code."""
+
+    needs_sae: ClassVar[bool] = True
+
+    def code_of(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_sae"]:
+        """Codes to decode, one a pair; arguments as of `Kind.draw`."""
+        raise NotImplementedError
+
+    def draw(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_model"]:
+        """Decode `code_of`."""
+        return block.latents.decode(self.code_of(block, purpose))
 
 
 class ActiveLatents(NamedTuple):
@@ -24,7 +43,51 @@ def active_latents(codes: Float[Tensor, "pair d_sae"]) -> ActiveLatents:
     return ActiveLatents(latent, value, value > 0)
 
 
-def to_codes(active: ActiveLatents, d_sae: int) -> Float[Tensor, "pair d_sae"]:
-    """Put codes together; latents of one code must be distinct."""
+def to_codes(active: ActiveLatents, d_sae: int, *, overwrite: bool = False) -> Float[Tensor, "pair d_sae"]:
+    """Put codes together; latents of one code must be distinct, or the later of two ``overwrite`` the earlier."""
     codes = active.value.new_zeros(len(active.value), d_sae)
-    return codes.scatter_add_(1, active.latent, active.value.where(active.active, 0.0))
+    if not overwrite:
+        return codes.scatter_add_(1, active.latent, active.value.where(active.active, 0.0))
+    for rank in range(active.latent.shape[1]):
+        latent, value = active.latent[:, rank, None], active.value[:, rank, None]
+        codes.scatter_(1, latent, value.where(active.active[:, rank, None], codes.gather(1, latent)))
+    return codes
+
+
+class CodeProperties(NamedTuple):
+    """What describes a code; NaN where it has too few active latents to say. One value a pair."""
+
+    active: Float[Tensor, " pair"]
+    """Active latents."""
+    top_share: Float[Tensor, " pair"]
+    """Share of the top latent in the summed activation, 0..1."""
+    top_cosine: Float[Tensor, " pair"]
+    """Mean decoder cosine of the other active latents to the top one, -1..1."""
+    log10_frequency: Float[Tensor, " pair"]
+    """Mean log10 firing frequency of the active latents; latents that never fire are left out."""
+
+
+def code_properties(codes: Float[Tensor, "pair d_sae"], dictionary: Dictionary) -> CodeProperties:
+    """Describe codes the way the paper compares real and synthetic ones, in float64."""
+    active = active_latents(codes)
+    mask = active.active.double()
+    n = mask.sum(dim=-1)
+    value = active.value.double() * mask
+    if not active.latent.shape[1]:
+        nothing = n.new_full(n.shape, float("nan"))
+        return CodeProperties(n, nothing, nothing, nothing)
+    directions = dictionary.unit_decoder
+    cosine = (directions[active.latent] * directions[active.latent[:, :1]]).sum(dim=-1).double()
+    others = mask.clone()
+    others[:, 0] = 0
+    assert dictionary.frequency is not None
+    frequency = dictionary.frequency[active.latent]
+    firing = mask * (frequency > 0)
+    log10 = frequency.where(frequency > 0, 1.0).log10()
+    # 0 / 0 is NaN: the property of a code that has no such latent.
+    return CodeProperties(
+        active=n,
+        top_share=value[:, 0] / value.sum(dim=-1),
+        top_cosine=(cosine * others).sum(dim=-1) / others.sum(dim=-1),
+        log10_frequency=(log10 * firing).sum(dim=-1) / firing.sum(dim=-1),
+    )

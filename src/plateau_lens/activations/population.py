@@ -39,8 +39,10 @@ class Population:
         """``(a_i - mean) / sqrt(N - 1)``, float64: any unit-normal mixture of the rows has the covariance."""
         return (self.activations.double() - self.mean) / (len(self) - 1) ** 0.5
 
-    def gaussian(self, generators: Sequence[np.random.Generator]) -> Float[torch.Tensor, "draw d_model"]:
-        """Normal draws with the population's mean and covariance, one a generator.
+    def gaussian(
+        self, generators: Sequence[np.random.Generator], *, scale: float = 1.0
+    ) -> Float[torch.Tensor, "draw d_model"]:
+        """Normal draws with the population's mean and ``scale`` squared times its covariance, one a generator.
 
         ``mean + sum_i g_i (a_i - mean) / sqrt(N - 1)``: exact, with no factorisation of a covariance that is
         singular whenever the residual stream is centred or d_model >= N.
@@ -48,7 +50,7 @@ class Population:
         import torch
 
         g = np.stack([generator.standard_normal(len(self)) for generator in generators])
-        draws = self.mean + torch.from_numpy(g).to(self.mean.device) @ self.deviations
+        draws = self.mean + scale * torch.from_numpy(g).to(self.mean.device) @ self.deviations
         return draws.to(self.activations.dtype)
 
     @cached_property
@@ -64,7 +66,9 @@ class Population:
         """Prompts to take targets from: ``hop`` places on in one random cycle through all prompts.
 
         With equal hops that is a draw without replacement in which no prompt gets itself; the first
-        ``N - 1`` hops of one prompt are all different, too. Depends on the seed and on ``N`` alone.
+        ``N - 1`` hops of one prompt are all different, too, and come round again after that. Depends on the
+        seed and on ``N`` alone.
         """
         order, place = self._cycle
-        return order[(place[prompt] + hop) % len(order)]
+        n = len(order)
+        return order[(place[prompt] + 1 + (np.asarray(hop) - 1) % (n - 1)) % n]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from plateau_lens.activations.registry import Kind, PairBlock, kind
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 class Random(Kind):
     """Normal with the population's mean and covariance."""
 
+    divisor: Literal["n-1", "n"] = "n-1"
+    """Of the covariance; ``n`` is the notebooks' (see `plateau_lens.experiments.convention`)."""
+
     def draw(self, block: PairBlock, purpose: str) -> Float[torch.Tensor, "pair d_model"]:
         """See `plateau_lens.activations.population.Population.gaussian`."""
-        return block.population.gaussian(block.rngs(purpose))
+        n = len(block.population)
+        scale = 1.0 if self.divisor == "n-1" else ((n - 1) / n) ** 0.5
+        return block.population.gaussian(block.rngs(purpose), scale=scale)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from plateau_lens.activations.registry import Kind, PairBlock, kind
+from plateau_lens.activations.codes import CodeKind
+from plateau_lens.activations.registry import PairBlock, kind
 
 if TYPE_CHECKING:
-    import torch
     from jaxtyping import Float
+    from torch import Tensor
 
 
 @kind("sae-reconstruction")
-class SaeReconstruction(Kind):
+class SaeReconstruction(CodeKind):
     """``decode(encode(a))`` of the model-generated target ``a``."""
 
-    needs_sae: ClassVar[bool] = True
-
-    def draw(self, block: PairBlock, purpose: str) -> Float[torch.Tensor, "pair d_model"]:
-        """Reconstruct the same activation that ``model-generated`` gives."""
-        return block.latents.decode(block.other_code)
+    def code_of(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_sae"]:
+        """The code of the same activation that ``model-generated`` gives."""
+        return block.other_code

@@ -2,62 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 
-from plateau_lens.activations.codes import ActiveLatents, active_latents, to_codes
-from plateau_lens.activations.registry import Kind, PairBlock, kind
+from plateau_lens._errors import ResourceError
+from plateau_lens.activations.codes import ActiveLatents, CodeKind, active_latents, to_codes
+from plateau_lens.activations.registry import PairBlock, kind
 from plateau_lens.saes.neighbours import nearest_in_frequency
-
-if TYPE_CHECKING:
-    from plateau_lens.saes.dictionary import Dictionary
 
 
 @kind("synthetic-baseline")
-class SyntheticBaseline(Kind):
+class SyntheticBaseline(CodeKind):
     """Every active latent's value moved to another alive latent, no latent used twice in a code.
 
     Source: arXiv 2409.15019, "synthetic-baseline".
     """
 
-    needs_sae: ClassVar[bool] = True
-
     match: Literal["frequency", "none"] = "frequency"
     """``frequency``: uniform among the `neighbours` nearest in firing frequency; ``none``: uniform over alive."""
-    neighbours: int = 10
+    neighbours: int = Field(default=10, ge=1)
     code: Literal["base", "other"] = "base"
     """Whose code: the pair's own prompt (the paper) or the other prompt's."""
+    dead: Literal["excluded", "included"] = "excluded"
+    """Whether a latent that never fires may be chosen; ``included`` is the notebooks' way, as is the next one."""
+    collisions: Literal["forbidden", "overwrite"] = "forbidden"
+    """Whether a latent may be chosen twice, the later, smaller value overwriting the earlier."""
 
-    def draw(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_model"]:
-        """Decode the bag."""
+    def code_of(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_sae"]:
+        """The bags."""
         dictionary = block.latents
         active = active_latents(block.code if self.code == "base" else block.other_code)
         rngs = block.rngs(purpose)
+        assert dictionary.frequency is not None
+        may_be_chosen = dictionary.alive if self.dead == "excluded" else torch.ones_like(dictionary.alive)
+        longest, choices = active.latent.shape[1], int(may_be_chosen.sum())
+        if self.collisions == "forbidden" and choices <= longest:
+            raise ResourceError(
+                f"{choices} latents may be chosen, but a code has {longest} active ones, each of which has to move "
+                "elsewhere; choose a larger SAE, or measure its firing frequency on more prompts"
+            )
         if self.match == "frequency":
-            replaced = self._frequency_matched(active, dictionary, rngs)
+            replaced = self._frequency_matched(active, dictionary.frequency, may_be_chosen, rngs)
         else:
-            replaced = _unmatched(active, dictionary, rngs)
-        return dictionary.decode(to_codes(active._replace(latent=replaced), dictionary.d_sae))
+            replaced = self._unmatched(active, may_be_chosen, rngs)
+        overwrite = self.collisions == "overwrite"
+        return to_codes(active._replace(latent=replaced), dictionary.d_sae, overwrite=overwrite)
 
     def _frequency_matched(
-        self, active: ActiveLatents, dictionary: Dictionary, rngs: list[np.random.Generator]
+        self,
+        active: ActiveLatents,
+        frequency: Float[Tensor, " d_sae"],
+        may_be_chosen: Bool[Tensor, " d_sae"],
+        rngs: list[np.random.Generator],
     ) -> Int[Tensor, "pair rank"]:
-        assert dictionary.frequency is not None
         pairs, ranks = active.latent.shape
-        near = nearest_in_frequency(
-            dictionary.frequency, dictionary.alive, active.latent.flatten(), k=self.neighbours
-        ).reshape(pairs, ranks, self.neighbours)
+        near = nearest_in_frequency(frequency, may_be_chosen, active.latent.flatten(), k=self.neighbours)
+        near = near.reshape(pairs, ranks, self.neighbours)
         # The smallest of independent uniform keys is a uniform choice, also among those still unused. Keys are
         # drawn for each code's own length, so that they do not depend on which pairs share a block.
         keys = torch.full((pairs, ranks, self.neighbours), torch.inf, dtype=torch.float64)
         for row, (generator, length) in enumerate(zip(rngs, active.active.sum(dim=-1).tolist(), strict=True)):
             keys[row, :length] = torch.from_numpy(generator.random((length, self.neighbours)))
         keys = keys.to(active.latent.device)
-        used = torch.zeros(pairs, dictionary.d_sae, dtype=torch.bool, device=active.latent.device)
+        used = torch.zeros(pairs, len(frequency), dtype=torch.bool, device=active.latent.device)
         chosen = torch.zeros_like(active.latent)
         for rank in range(ranks):
             taken = used.gather(1, near[:, rank])
@@ -65,36 +77,35 @@ class SyntheticBaseline(Kind):
             latent = near[:, rank].gather(1, choice)[:, 0]
             exhausted = taken.all(dim=-1) & active.active[:, rank]
             for row in exhausted.nonzero().flatten().tolist():
-                latent[row] = _nearest_unused(active.latent[row, rank], dictionary, used[row])
+                free = may_be_chosen & ~used[row]
+                latent[row] = _nearest(active.latent[row, rank], frequency, free)
             chosen[:, rank] = latent
-            used |= (
-                torch.nn.functional.one_hot(latent, dictionary.d_sae).bool() & active.active[:, rank, None]
-            )
+            if self.collisions == "forbidden":
+                used |= (
+                    torch.nn.functional.one_hot(latent, len(frequency)).bool() & active.active[:, rank, None]
+                )
+        return chosen
+
+    def _unmatched(
+        self, active: ActiveLatents, may_be_chosen: Bool[Tensor, " d_sae"], rngs: list[np.random.Generator]
+    ) -> Int[Tensor, "pair rank"]:
+        candidates = may_be_chosen.nonzero().flatten().cpu().numpy()
+        chosen = active.latent.clone()
+        lengths = active.active.sum(dim=-1).tolist()
+        for row, (generator, length) in enumerate(zip(rngs, lengths, strict=True)):
+            drawn: list[int] = []
+            for latent in active.latent[row, :length].tolist():
+                taken = {latent, *drawn} if self.collisions == "forbidden" else {latent}
+                candidate = latent
+                while candidate in taken:
+                    candidate = int(generator.choice(candidates))
+                drawn.append(candidate)
+            chosen[row, :length] = torch.tensor(drawn, dtype=chosen.dtype)
         return chosen
 
 
-def _nearest_unused(latent: Tensor, dictionary: Dictionary, used: Tensor) -> Tensor:
-    """Where all near latents are taken: the next nearest in firing frequency that is not."""
-    assert dictionary.frequency is not None
-    gap = (dictionary.frequency - dictionary.frequency[latent]).abs()
-    gap = gap.masked_fill(used | ~dictionary.alive, torch.inf)
+def _nearest(latent: Tensor, frequency: Float[Tensor, " d_sae"], free: Bool[Tensor, " d_sae"]) -> Tensor:
+    """Where all near latents are taken: the nearest in firing frequency of those that are free."""
+    gap = (frequency - frequency[latent]).abs().masked_fill(~free, torch.inf)
     gap[latent] = torch.inf
     return gap.argmin()
-
-
-def _unmatched(
-    active: ActiveLatents, dictionary: Dictionary, rngs: list[np.random.Generator]
-) -> Int[Tensor, "pair rank"]:
-    alive = dictionary.alive.nonzero().flatten().cpu().numpy()
-    chosen = active.latent.clone()
-    lengths = active.active.sum(dim=-1).tolist()
-    for row, (generator, length) in enumerate(zip(rngs, lengths, strict=True)):
-        own = active.latent[row, :length].tolist()
-        drawn: list[int] = []
-        for latent in own:
-            candidate = int(generator.choice(alive))
-            while candidate == latent or candidate in drawn:
-                candidate = int(generator.choice(alive))
-            drawn.append(candidate)
-        chosen[row, :length] = torch.tensor(drawn, dtype=chosen.dtype)
-    return chosen

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from plateau_lens._errors import ConfigError
-from plateau_lens.activations.codes import ActiveLatents, active_latents, to_codes
-from plateau_lens.activations.registry import Kind, PairBlock, kind
+from plateau_lens.activations.codes import ActiveLatents, CodeKind, active_latents, to_codes
+from plateau_lens.activations.registry import PairBlock, kind
 from plateau_lens.saes.neighbours import nearest_in_frequency
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @kind("synthetic-structured")
-class SyntheticStructured(Kind):
+class SyntheticStructured(CodeKind):
     """The code's geometry around its top latent, on other latents; values kept.
 
     1. The top latent ``t`` is replaced by ``c``: of the `neighbours` alive latents nearest to ``t`` in firing
@@ -30,23 +31,21 @@ class SyntheticStructured(Kind):
     Source: arXiv 2409.15019, "synthetic-structured"; the paper's notebooks used ``top_cosine`` 0.42.
     """
 
-    needs_sae: ClassVar[bool] = True
-
     top_cosine: float | Literal["measured"] = "measured"
     """``measured``: mean decoder cosine between the top latents of two model-generated activations."""
-    neighbours: int = 100
+    neighbours: int = Field(default=100, ge=1)
     code: Literal["base", "other"] = "base"
     """Whose code: the pair's own prompt (the paper) or the other prompt's."""
 
-    def draw(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_model"]:
-        """Decode the rebuilt codes. Nothing here is random."""
+    def code_of(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_sae"]:
+        """The rebuilt codes. Nothing here is random."""
         dictionary = block.latents
         wanted = block.top_cosine if self.top_cosine == "measured" else self.top_cosine
         if math.isnan(wanted):
             raise ConfigError("top_cosine: measured needs a population of at least 2 prompts; set a number")
         active = active_latents(block.code if self.code == "base" else block.other_code)
         replaced = self._swap(active, dictionary, wanted)
-        return dictionary.decode(to_codes(active._replace(latent=replaced), dictionary.d_sae))
+        return to_codes(active._replace(latent=replaced), dictionary.d_sae)
 
     def _swap(self, active: ActiveLatents, dictionary: Dictionary, wanted: float) -> Int[Tensor, "pair rank"]:
         chosen = torch.zeros_like(active.latent)

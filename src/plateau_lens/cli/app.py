@@ -51,6 +51,7 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the configuration; repeatable."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run with an SAE that does not fit.")] = False,
 ) -> None:
     """Run the whole experiment: curves, statistics, tables, figures, report. The same command resumes."""
     from plateau_lens.cli.run import run_command
@@ -62,6 +63,7 @@ def run(
         {key: value for key, value in overrides.items() if value is not None},
         set_ or [],
         workers,
+        force=force,
     )
 
 

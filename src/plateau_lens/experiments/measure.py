@@ -96,9 +96,11 @@ def _statistics(
     threshold = config.statistics.ap_threshold
     assert not isinstance(min_slope, str)
     assert not isinstance(threshold, str)
-    found = {"ms": steps.max_slope_step(d, last, min_slope=min_slope)}
+    found = {
+        "ms": steps.max_slope_step(d, last, min_slope=min_slope, notebook=config.statistics.ms == "notebook")
+    }
     if response == "l2":
         found["ap"] = steps.activation_plateau_step(d, last, threshold=threshold)
-    found["auc"] = steps.chord_area_step(d, last)
+    found["auc"] = steps.chord_area_step(d, last, notebook=config.statistics.auc == "notebook")
     found["nl"] = steps.non_linearity_step(d, last)
     return found

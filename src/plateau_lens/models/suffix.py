@@ -112,7 +112,9 @@ class SuffixEngine:
                 self._run(chunk)
             firings.require(f"reading {self.site}")
             assert firings.seen is not None
-            found.append(centred(firings.seen, self.centre))
+            # Whatever the model computes in, activations are compared and mixed in float32 at least.
+            wide = torch.promote_types(firings.seen.dtype, torch.float32)
+            found.append(centred(firings.seen.to(wide), self.centre))
         return torch.cat(found)
 
     @torch.no_grad()

@@ -24,7 +24,11 @@ class StepValues(NamedTuple):
 
 
 def max_slope_step(
-    curves: Float[np.ndarray, "pair step"], last: Int[np.ndarray, " pair"], *, min_slope: float
+    curves: Float[np.ndarray, "pair step"],
+    last: Int[np.ndarray, " pair"],
+    *,
+    min_slope: float,
+    notebook: bool = False,
 ) -> StepValues:
     """MS step: ``argmax_{1 <= n <= last} d[n] - d[n-1]``, the earliest if several are equal.
 
@@ -35,17 +39,22 @@ def max_slope_step(
         curves: response at each step, any unit.
         last: last usable step of each curve, 0..n_steps.
         min_slope: response units a step that the steepest slope must exceed; the paper's 0.02 for L2.
+        notebook: the authors' notebooks instead: ``n - 1``, and ``n_steps`` where no slope exceeds.
 
     Returns:
         Values in 1..n_steps or NaN.
 
     Source: arXiv 2409.15019, section 2, "max slope".
     """
-    d, mask, _ = _usable(curves, last)
+    d, mask, broken = _usable(curves, last)
     slopes = np.where(mask[:, 1:], np.diff(d, axis=1), -np.inf)
     step = np.asarray(1 + slopes.argmax(axis=1))
     steepest = slopes.max(axis=1)
     blows_up = steepest > min_slope
+    if notebook:
+        value = np.where(blows_up, step - 1, d.shape[1] - 1).astype(np.float64)
+        value[broken] = np.nan
+        return StepValues(value, np.asarray(~blows_up | (step == last), dtype=bool))
     return StepValues(np.where(blows_up, step, np.nan), np.asarray(~blows_up | (step == last), dtype=bool))
 
 
@@ -76,7 +85,11 @@ def activation_plateau_step(
 
 
 def chord_area_step(
-    curves: Float[np.ndarray, "pair step"], last: Int[np.ndarray, " pair"], *, min_excess: float = 1e-3
+    curves: Float[np.ndarray, "pair step"],
+    last: Int[np.ndarray, " pair"],
+    *,
+    min_excess: float = 1e-3,
+    notebook: bool = False,
 ) -> StepValues:
     """AUC step: where the triangle under the chord exceeds the area under the curve most.
 
@@ -88,6 +101,7 @@ def chord_area_step(
         curves: response at each step, any unit, >= 0.
         last: last usable step of each curve.
         min_excess: ratio above 1 that is taken for rounding.
+        notebook: the authors' notebooks instead: a triangle on ``n + 1``, never undefined for want of excess.
 
     Returns:
         Values in 5..n_steps or NaN.
@@ -98,9 +112,9 @@ def chord_area_step(
     n = np.arange(d.shape[1], dtype=np.float64)
     area = cumulative_trapezoid(d, axis=1, initial=0)
     ratio = np.full_like(d, -np.inf)
-    np.divide(n * d / 2, area, out=ratio, where=mask & (n >= 5) & (area > 0))
+    np.divide((n + notebook) * d / 2, area, out=ratio, where=mask & (n >= 5) & (area > 0))
     step = ratio.argmax(axis=1)
-    defined = ratio.max(axis=1) > 1 + min_excess
+    defined = ratio.max(axis=1) > (0 if notebook else 1 + min_excess)
     return StepValues(np.where(defined, step, np.nan), ~defined | (step == last))
 
 

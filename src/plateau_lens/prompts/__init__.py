@@ -1,1 +1,1 @@
-"""Prompts: bundled, from a text file, or sampled from the model itself."""
+"""Prompts: bundled, from a hub dataset or a text file, or sampled from the model itself."""

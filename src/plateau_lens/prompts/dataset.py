@@ -7,14 +7,16 @@ split, column, prompt length and tokenizer. A run that needs no more windows tha
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import re
 import tempfile
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
@@ -95,6 +97,8 @@ def load_windows(loaded: LoadedModel, source: DatasetSource, *, n_ctx: int, coun
 
 def _commit(source: DatasetSource, folder: Path) -> str:
     """Commit of the revision asked for: from the hub, or the one it was when the hub was last asked."""
+    if re.fullmatch(r"[0-9a-f]{40}", source.revision or "") and (folder / str(source.revision)).is_dir():
+        return str(source.revision)
     remembered = folder / "refs" / hashlib.sha256((source.revision or "").encode()).hexdigest()[:12]
     if not offline():
         try:
@@ -126,42 +130,36 @@ def _key(source: DatasetSource, loaded: LoadedModel, n_ctx: int) -> str:
 
 
 def _stream(loaded: LoadedModel, source: DatasetSource, commit: str, *, n_ctx: int, count: int) -> Windows:
-    what = str(source)
-    column, is_text = attempt(what, lambda: _column(source, commit))
-    if is_text and loaded.tokenizer is None:
-        raise ResourceError(
-            f"{what} has text in {column!r}, but {loaded.source!r} has no tokenizer; name a column of token ids "
-            "with prompts.column, or use prompts.source=sampled"
-        )
-
     def read() -> Windows:
         windows: dict[tuple[int, ...], None] = {}  # a dict, not a set: keeps the order
+        column: _Column | None = None
         n_rows = long_enough = 0
-        exhausted = True
-        most_rows = MAX_ROWS_A_WINDOW * count
-        with _rows(source, commit, column) as rows:
-            for row in rows:
-                ids = _token_ids(loaded, row[column], n_ctx) if is_text else row[column]
+        with _rows(source, commit) as rows:
+            for row in itertools.islice(rows, MAX_ROWS_A_WINDOW * count):
+                column = column or _choose_column(source, row, loaded)
+                value = row[column.name]
+                ids = _token_ids(loaded, value, n_ctx) if column.is_text else value
                 n_rows += 1
                 if ids is not None and len(ids) >= n_ctx:
                     long_enough += 1
                     windows.setdefault(tuple(ids[:n_ctx]))
-                if len(windows) == count or n_rows == most_rows:
-                    exhausted = False
+                if len(windows) == count:
                     break
+        if column is None:
+            raise ResourceError(f"{source} has no rows in its split {source.split!r}")
         tokens = np.array(list(windows), dtype=np.int64).reshape(len(windows), n_ctx)
         provenance: dict[str, str | int] = {
             "dataset": source.name,
             "revision": commit,
             "split": source.split,
-            "column": column,
+            "column": column.name,
             "rows": n_rows,
             "long_enough": long_enough,
-            "exhausted": int(exhausted),
+            "exhausted": int(len(windows) < count),
         }
         return Windows(tokens, provenance)
 
-    return attempt(what, read)
+    return attempt(str(source), read)
 
 
 def _token_ids(loaded: LoadedModel, text: str | None, n_ctx: int) -> list[int] | None:
@@ -172,46 +170,44 @@ def _token_ids(loaded: LoadedModel, text: str | None, n_ctx: int) -> list[int] |
     return loaded.tokenizer.encode(text[: 50 * n_ctx], add_special_tokens=False, verbose=False)
 
 
-def _column(source: DatasetSource, commit: str) -> tuple[str, bool]:
-    """The column's name, and whether it is text."""
-    import datasets
+class _Column(NamedTuple):
+    name: str
+    is_text: bool
 
-    with _patient_for_seconds():
-        splits = datasets.get_dataset_split_names(source.name, revision=commit)
-        if source.split not in splits:
-            raise ResourceError(
-                f"{source} has no split {source.split!r}; legal: {', '.join(splits)}{nearest(source.split, splits)}"
-            )
-    with _rows(source, commit, None) as rows:
-        first = next(iter(rows), None)
-    if first is None:
-        raise ResourceError(f"{source} has no rows in its split {source.split!r}")
+
+def _choose_column(source: DatasetSource, row: Mapping[str, Any], loaded: LoadedModel) -> _Column:
     wanted = (*TOKEN_COLUMNS, "text") if source.column == "auto" else (source.column,)
-    name = next((name for name in wanted if name in first), None)
+    name = next((name for name in wanted if name in row), None)
     if name is None:
         raise ResourceError(
-            f"{source} has no column {' or '.join(map(repr, wanted))}; it has {', '.join(map(repr, first))}: "
-            f"name the one with token ids or text in prompts.column{nearest(wanted[0], first)}"
+            f"{source} has no column {' or '.join(map(repr, wanted))}; it has {', '.join(map(repr, row))}: "
+            f"name the one with token ids or text in prompts.column{nearest(wanted[0], row)}"
         )
-    value = first[name]
-    if isinstance(value, str):
-        return name, True
-    if isinstance(value, Sequence) and all(isinstance(each, int) for each in value):
-        return name, False
-    raise ResourceError(
-        f"{source} has {type(value).__name__} in its column {name!r}; a prompt is a string, or a list of token ids: "
-        "name another prompts.column"
-    )
+    value = row[name]
+    is_text = isinstance(value, str)
+    if not is_text and not (isinstance(value, list) and all(isinstance(each, int) for each in value)):
+        raise ResourceError(
+            f"{source} has {type(value).__name__} in its column {name!r}; a prompt is a string or a list of token "
+            "ids: name another prompts.column"
+        )
+    if is_text and loaded.tokenizer is None:
+        raise ResourceError(
+            f"{source} has text in {name!r}, but {loaded.source!r} has no tokenizer; name a column of token ids in "
+            "prompts.column, or use prompts.source=sampled"
+        )
+    return _Column(name, is_text)
 
 
 @contextmanager
-def _rows(source: DatasetSource, commit: str, column: str | None) -> Generator[Iterable[dict[str, Any]]]:
-    """Rows of the split, streamed, of one column or all."""
-    import datasets
+def _rows(source: DatasetSource, commit: str) -> Generator[Iterable[dict[str, Any]]]:
+    """Rows of the split, streamed."""
+    from plateau_lens.models.quiet import quiet
 
-    with _patient_for_seconds():
-        rows: Any = datasets.load_dataset(source.name, split=source.split, revision=commit, streaming=True)
-        yield rows if column is None else rows.select_columns([column])
+    with quiet():
+        import datasets
+
+        with _patient_for_seconds():
+            yield datasets.load_dataset(source.name, split=source.split, revision=commit, streaming=True)
 
 
 @contextmanager
@@ -221,7 +217,9 @@ def _patient_for_seconds() -> Generator[None]:
     from datasets.utils import logging
 
     changed = {name: 1 for name in ("STREAMING_READ_MAX_RETRIES", "STREAMING_OPEN_MAX_RETRIES")}
-    changed |= {name: 0 for name in dir(config) if name.startswith("STREAMING_") and name.endswith("_INTERVAL")}
+    changed |= {
+        name: 0 for name in dir(config) if name.startswith("STREAMING_") and name.endswith("_INTERVAL")
+    }
     before = {name: getattr(config, name) for name in changed}
     verbosity = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()

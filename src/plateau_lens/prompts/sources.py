@@ -1,4 +1,4 @@
-"""Prompts by name: the bundled ones, a text file, or sampled from the model itself."""
+"""Prompts by name: the bundled ones, a hub dataset, a text file, or sampled from the model itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from plateau_lens._errors import ResourceError, nearest
 if TYPE_CHECKING:
     from plateau_lens.models.sources import LoadedModel
 
-SOURCES = ("bundled", "sampled")
+SOURCES = ("bundled", "sampled", "dataset:OWNER/NAME")
+DATASET = "dataset:"
+"""What a source begins with that names a dataset of the hub."""
 BUNDLED_VOCAB = 49152
 """Vocabulary of the tokenizer that the bundled prompts are ids of."""
 
@@ -33,18 +35,30 @@ class Prompts:
 
 
 def load_prompts(
-    loaded: LoadedModel, source: str, *, n_ctx: int, at_most: int, at_least: int, seed: int
+    loaded: LoadedModel,
+    source: str,
+    *,
+    n_ctx: int,
+    at_most: int,
+    at_least: int,
+    seed: int,
+    split: str = "train",
+    column: str = "auto",
+    revision: str | None = None,
 ) -> Prompts:
-    """Load prompts of ``n_ctx`` tokens, without BOS and without duplicates.
+    """Load prompts of ``n_ctx`` tokens, without duplicates, and without BOS but where a dataset put one.
 
     Args:
         loaded: the model they are for, and its tokenizer.
-        source: ``bundled``, ``sampled``, or the path of a text file, one document a line, of which the first
-            ``n_ctx`` tokens are taken.
+        source: ``bundled``, ``sampled``, ``dataset:OWNER/NAME`` on the hub, or the path of a text file, one
+            document a line. Of a row or line, the first ``n_ctx`` tokens are taken.
         n_ctx: tokens a prompt.
         at_most: prompts taken where there are more.
         at_least: prompts without which a run makes no sense.
         seed: for ``sampled``.
+        split: of a dataset.
+        column: of a dataset; ``auto`` is token ids where there are any, else text (see `load_windows`).
+        revision: of a dataset: branch, tag or commit; None is the default branch.
 
     Raises:
         ResourceError: if there are too few, they are too short, or they are not this model's.
@@ -53,6 +67,12 @@ def load_prompts(
         tokens, provenance = _bundled(loaded, n_ctx)
     elif source == "sampled":
         tokens, provenance = _sampled(loaded, n_ctx, at_most, seed)
+    elif source.startswith(DATASET):
+        from plateau_lens.prompts.dataset import DatasetSource, load_windows
+
+        rows = DatasetSource(source.removeprefix(DATASET), split, column, revision)
+        windows = load_windows(loaded, rows, n_ctx=n_ctx, count=at_most)
+        tokens, provenance = windows.tokens, windows.provenance
     elif Path(source).is_file():
         tokens, provenance = _text_file(loaded, Path(source), n_ctx)
     else:
@@ -74,9 +94,10 @@ def load_prompts(
 
 
 def _details(provenance: dict[str, str | int]) -> str:
-    if "lines" not in provenance:
-        return ""
-    return f" ({provenance['lines']} lines, {provenance['long_enough']} of them at least that long)"
+    for read in ("lines", "rows"):
+        if read in provenance:
+            return f" ({provenance[read]} {read}, {provenance['long_enough']} of them at least that long)"
+    return ""
 
 
 def _bundled(loaded: LoadedModel, n_ctx: int) -> tuple[np.ndarray, dict[str, str | int]]:
@@ -126,7 +147,7 @@ def start_token(loaded: LoadedModel) -> tuple[int, list[int]]:
         special |= {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
         vocab = tokenizer.get_vocab()
         if "<|endoftext|>" in vocab:
-            return vocab["<|endoftext|>"], sorted(special)
+            return vocab["<|endoftext|>"], sorted(special | {vocab["<|endoftext|>"]})
     for index in (config.bos_token_id, config.eos_token_id):
         for candidate in index if isinstance(index, list) else [index]:
             if candidate is not None and candidate < config.get_text_config().vocab_size:

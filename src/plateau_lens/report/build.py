@@ -10,7 +10,8 @@ import polars as pl
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.experiments.store import RunFolder, whole_file
-from plateau_lens.report import figures, page, run_data, sensitivity, style, tables
+from plateau_lens.report import controls, figures, page, published, run_data, sensitivity, style, tables
+from plateau_lens.report.controls import Controls
 from plateau_lens.report.figures import Drawing, Skipped
 from plateau_lens.report.run_data import RunData
 
@@ -45,7 +46,8 @@ def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
     skipped: list[Skipped] = []
     frame = tables.summary(data)
     ladder = _sensitivity(data, skipped)
-    written = _write_tables(data, frame, ladder)
+    controlled = _controls(data, skipped)
+    written = _write_tables(data, frame, ladder, controlled)
     if only_tables:
         return Report(tuple(written), (), None, _reasons(skipped))
     drawn: list[Drawing] = []
@@ -56,8 +58,8 @@ def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
             skipped.append(each)
     paths = _write_figures(folder, drawn)
     reasons = _reasons(skipped)
-    html = folder.write_text("report.html", page.render(data, frame, ladder, drawn, reasons))
-    return Report(tuple(written), tuple(paths), html, reasons)
+    html = page.render(data, frame, ladder, controlled, drawn, reasons)
+    return Report(tuple(written), tuple(paths), folder.write_text("report.html", html), reasons)
 
 
 def _sensitivity(data: RunData, skipped: list[Skipped]) -> pl.DataFrame:
@@ -69,13 +71,30 @@ def _sensitivity(data: RunData, skipped: list[Skipped]) -> pl.DataFrame:
         return sensitivity.empty()
 
 
-def _write_tables(data: RunData, frame: pl.DataFrame, ladder: pl.DataFrame) -> list[Path]:
+def _controls(data: RunData, skipped: list[Skipped]) -> Controls | None:
+    """What the synthetic kinds control; none, and noted, where nothing can be compared."""
+    try:
+        return controls.controls(data)
+    except RunFolderError as error:
+        skipped.append(Skipped("controls", str(error)))
+        return None
+
+
+def _write_tables(
+    data: RunData, frame: pl.DataFrame, ladder: pl.DataFrame, controlled: Controls | None
+) -> list[Path]:
     folder = data.folder
     written = [_write_csv(folder, "summary.csv", frame)]
     texts = tables.documents(data, frame)
     if not ladder.is_empty():
         written.append(_write_csv(folder, "ap-sensitivity.csv", ladder))
         texts["ap-sensitivity.md"] = sensitivity.document(data, ladder)
+    if controlled:
+        written.append(_write_csv(folder, "controls.csv", controlled.summary))
+        texts |= controls.documents(data, controlled)
+    beside = published.frame(data, frame)
+    if not beside.is_empty():
+        written.append(_write_csv(folder, "published.csv", beside))
     written += [folder.write_text(f"tables/{name}", text) for name, text in texts.items()]
     _remove_others(folder.path / "tables", written)
     return written
@@ -96,11 +115,17 @@ def _write_figures(folder: RunFolder, drawn: Sequence[Drawing]) -> list[Path]:
             with whole_file(path) as temporary:
                 style.save(drawing.figure, temporary, form)
             written.append(path)
-    captions = "\n".join(f"**{each.name}** ({each.title}). {each.caption}\n" for each in drawn)
+    captions = "\n".join(_caption(each) for each in drawn)
     if captions:
         written.append(folder.write_text("figures/captions.md", captions))
     _remove_others(folder.path / "figures", written)
     return written
+
+
+def _caption(drawing: Drawing) -> str:
+    width, height = drawing.figure.get_size_inches()
+    size = f"Size: {width:.1f} x {height:.1f} in, to be set at that width; text is then {style.LEAST_TEXT} pt or more."
+    return f"**{drawing.name}** ({drawing.title}). {drawing.caption} {size}\n"
 
 
 def _remove_others(folder: Path, written: Iterable[Path]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plateau_lens.experiments.config import RunConfig
+from plateau_lens.experiments.config import Convention, RunConfig
 from plateau_lens.glossary import Experiment, Response, Schedule, Statistic
 
 CENSORED = (
@@ -44,6 +44,9 @@ def statistic(name: Statistic, config: RunConfig, response: Response | None = No
         return (
             "MS step (max slope): the step n ≥ 1 with the steepest rise d[n] - d[n-1]. Censored where no "
             f"rise exceeds the least slope ({least}, a step) or the steepest is at the last usable step."
+            + _notebook(
+                config.statistics.ms, f"n - 1 is given, and {config.n_steps} where no rise exceeds it"
+            )
         )
     if name == "ap":
         threshold = _number(config.statistics.ap_threshold)
@@ -55,7 +58,7 @@ def statistic(name: Statistic, config: RunConfig, response: Response | None = No
         return (
             "AUC step (chord over curve): the step n ≥ 5 at which the triangle under the chord, n · d[n] / "
             "2, exceeds the area under the curve most. Censored where it never does, or does so at the last "
-            "usable step."
+            "usable step." + _notebook(config.statistics.auc, "the triangle is (n + 1) · d[n] / 2")
         )
     return (
         "NL step (first non-linearity): the first step n ≥ 10 that departs by more than 20 % from the line "
@@ -66,11 +69,17 @@ def statistic(name: Statistic, config: RunConfig, response: Response | None = No
 def usable(config: RunConfig) -> str:
     """Which steps the statistics look at."""
     if config.stop_at_target:
+        size = config.statistics.cut_size
+        counted = "" if size is None else f", which is counted in steps of {size:.4g} units (cut_size)"
         return (
             f"Statistics look at steps 0 to {config.n_steps}; on the absolute schedule, no further than the "
-            "target (stop_at_target)."
+            f"target (stop_at_target){counted}."
         )
     return f"Statistics look at steps 0 to {config.n_steps}, past the target too (stop_at_target is off)."
+
+
+def _notebook(convention: Convention, difference: str) -> str:
+    return f" As in the authors' notebooks, {difference}." if convention == "notebook" else ""
 
 
 def _number(number: float | str | None) -> str:

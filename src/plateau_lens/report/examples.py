@@ -13,6 +13,7 @@ from plateau_lens.glossary import Response
 from plateau_lens.numerics.steps import StepValues, max_slope_step
 from plateau_lens.report.run_data import Curves
 from plateau_lens.report.style import (
+    LEAST_TEXT,
     PAGE_WIDTH,
     KindStyle,
     drawable,
@@ -74,7 +75,7 @@ def _draw_title(axes: Axes, text: str) -> None:
         xytext=(0, 5),
         xycoords="axes fraction",
         textcoords="offset points",
-        fontsize="small",
+        fontsize=LEAST_TEXT,
         annotation_clip=False,
     )
     title.set_in_layout(False)

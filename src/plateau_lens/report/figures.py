@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.glossary import SCHEDULES, Response, Schedule
-from plateau_lens.report import definitions
+from plateau_lens.report import controls, definitions
 from plateau_lens.report.distributions import Row, censored_share, draw_distributions
 from plateau_lens.report.examples import Column, draw_examples
 from plateau_lens.report.ladder import draw_ladder
@@ -85,7 +85,8 @@ DISTRIBUTIONS = (
 )
 EXAMPLES = "figure-1"
 SENSITIVITY = "figure-ap-sensitivity"
-NAMES = (EXAMPLES, *(each.name for each in DISTRIBUTIONS), SENSITIVITY)
+CONTROLS = "figure-controls"
+NAMES = (EXAMPLES, *(each.name for each in DISTRIBUTIONS), SENSITIVITY, CONTROLS)
 """Every file name a report may write under ``figures/``."""
 
 
@@ -94,6 +95,7 @@ def drawings(data: RunData, sensitivity: pl.DataFrame) -> Iterator[Drawing | Ski
     steps: list[tuple[str, Callable[[], Drawing | Skipped]]] = [(EXAMPLES, lambda: examples(data))]
     steps += [(each.name, lambda each=each: distributions(data, each)) for each in DISTRIBUTIONS]
     steps.append((SENSITIVITY, lambda: ap_ladder(data, sensitivity)))
+    steps.append((CONTROLS, lambda: control_lines(data)))
     for name, draw in steps:
         try:
             yield draw()
@@ -172,6 +174,23 @@ def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
         "Hollow: at least half the pairs are censored, so that the median is a bound."
     )
     return Drawing(SENSITIVITY, "AP step: sensitivity to its threshold", caption, figure)
+
+
+def control_lines(data: RunData) -> Drawing:
+    """What describes real and synthetic activations, a panel a property.
+
+    Raises:
+        RunFolderError: if the run has no synthetic codes to compare.
+    """
+    found = controls.controls(data)
+    figure = controls.draw_controls(found, kind_styles(data.kinds))
+    sentences = (
+        "Cumulative share of pairs, by what describes an activation and its code; pairs where it is undefined "
+        "are left out.",
+        controls.MEANING,
+        *controls.coincidences(found),
+    )
+    return Drawing(CONTROLS, controls.TITLE, " ".join(sentences), figure)
 
 
 def _columns(data: RunData, schedule: Schedule) -> list[Column]:

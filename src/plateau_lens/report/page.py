@@ -12,7 +12,8 @@ import yaml
 
 from plateau_lens.experiments.config import RunConfig, dump
 from plateau_lens.glossary import PAPER_WORDS, RESPONSE_NAMES
-from plateau_lens.report import definitions, published, sensitivity, tables
+from plateau_lens.report import controls, definitions, published, sensitivity, tables
+from plateau_lens.report.controls import Controls
 from plateau_lens.report.explore import explorer
 from plateau_lens.report.figures import Drawing
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, RunData
@@ -33,6 +34,7 @@ def render(
     data: RunData,
     frame: pl.DataFrame,
     ladder: pl.DataFrame,
+    controlled: Controls | None,
     drawings: Sequence[Drawing],
     skipped: Sequence[str],
 ) -> str:
@@ -52,10 +54,12 @@ def render(
         facts=facts(config),
         colours={kind: each.colour for kind, each in kind_styles(data.kinds).items()},
         key_tables=tables.tables(data, frame, tables.KEY_GROUPS),
-        published=published.table(data),
-        published_note=published.NOTE,
+        published=published.table(data, frame),
+        published_note=published.SOURCE + " " + published.NOTE,
         drawings=[(each, _data_uri(each)) for each in drawings],
         ladder=sensitivity.tables(data, ladder) if not ladder.is_empty() else [],
+        controls=controls.tables(data, controlled) if controlled else [],
+        controls_meaning=controls.MEANING,
         explorer=explorer(data),
         sections=_sections(data, frame),
         notes=tables.common_notes(data),

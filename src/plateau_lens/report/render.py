@@ -31,9 +31,9 @@ def share(value: float) -> str:
     return UNDEFINED if math.isnan(value) else f"{100 * value:.3g} %"
 
 
-def spread(mean: float, sd: float) -> str:
+def spread(mean: float, sd: float, digits: int = 2) -> str:
     """``mean ± sd``; an en dash in place of what is undefined."""
-    return UNDEFINED if math.isnan(mean) else f"{mean:.2f} ± {number(sd, 2)}"
+    return UNDEFINED if math.isnan(mean) else f"{number(mean, digits)} ± {number(sd, digits)}"
 
 
 def markdown(heading: str, tables: Sequence[Table], notes: Sequence[str]) -> str:
@@ -57,7 +57,7 @@ def latex(tables: Sequence[Table]) -> str:
 
 def _tabular(table: Table) -> str:
     lines = [
-        f"% {_one_line(table.title)}; {_one_line(table.unit)}",
+        "% " + "; ".join(_one_line(text) for text in (table.title, table.unit) if text),
         rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
         r"\toprule",
         _latex_row(table.columns),

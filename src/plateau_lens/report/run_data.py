@@ -135,7 +135,7 @@ def load(folder: RunFolder) -> RunData:
     config = folder.config()
     steps = _steps(folder, config)
     measured = steps["kind"].unique().to_list()
-    shown = config.examples.kinds if "examples" in config.experiments else ()
+    shown = config.example_kinds if "examples" in config.experiments else ()
     order = [*PAPER_ORDER, *config.kinds]
     kinds = _ordered([*measured, *shown], order)
     return RunData(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PAGE_WIDTH = 6.9
 """Inches: the text width of a two-column paper."""
+LEAST_TEXT = 7
+"""Points: no text of a figure is smaller at that width."""
 DPI = 250
 _INK = "#222222"
 
@@ -66,9 +68,9 @@ def paper_style() -> AbstractContextManager[None]:
         "font.size": 7.5,
         "axes.titlesize": 7.5,
         "axes.labelsize": 7.5,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "legend.fontsize": 7,
+        "xtick.labelsize": LEAST_TEXT,
+        "ytick.labelsize": LEAST_TEXT,
+        "legend.fontsize": LEAST_TEXT,
         "legend.frameon": False,
         "legend.handlelength": 2.4,
         "legend.columnspacing": 1.4,

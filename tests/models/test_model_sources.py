@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plateau_lens import ResourceError, load_model
+from plateau_lens.models.quiet import quiet
+
+
+def test_a_local_folder_comes_back_whole(tiny_model_folder: Path, tiny_tokens: torch.Tensor):
+    from transformers import AutoModelForCausalLM
+
+    loaded = load_model(str(tiny_model_folder))
+    with quiet(), torch.no_grad():
+        wanted = AutoModelForCausalLM.from_pretrained(tiny_model_folder)(tiny_tokens[:4]).logits
+        assert torch.equal(loaded.model(tiny_tokens[:4]).logits, wanted)
+    assert loaded.model.training is False
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert loaded.tokenizer is not None
+    ids = loaded.tokenizer.encode("The old bridge", add_special_tokens=False)
+    assert loaded.tokenizer.decode(ids) == "The old bridge"
+    assert loaded.name == tiny_model_folder.name
+    digest = sha256((tiny_model_folder / "model.safetensors").read_bytes()).hexdigest()
+    record = loaded.provenance()
+    assert record["sha256"] == {"model.safetensors": digest}
+    assert record["class"] == "LlamaForCausalLM"
+    assert record["parameters"] == sum(p.numel() for p in loaded.model.parameters())
+    json.dumps(record)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_dtype(tiny_model_folder: Path, dtype: str):
+    assert load_model(str(tiny_model_folder), dtype=dtype).model.dtype == getattr(torch, dtype)
+
+
+def test_a_model_without_a_tokenizer(tmp_path: Path, make_tiny_model: Callable[..., Any]):
+    with quiet():
+        make_tiny_model("gpt2").save_pretrained(tmp_path)
+    assert load_model(str(tmp_path)).tokenizer is None
+
+
+def refusal(source: str, **arguments: Any) -> str:
+    with pytest.raises(ResourceError) as caught:
+        load_model(source, **arguments)
+    return str(caught.value)
+
+
+def test_an_encoder_decoder_is_refused(tmp_path: Path):
+    from transformers import T5Config
+
+    T5Config(d_model=16, d_kv=4, d_ff=16, num_layers=2, num_heads=2, vocab_size=50).save_pretrained(tmp_path)
+    assert re.search("encoder-decoder.*t5.*decoder-only", refusal(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "source", ["no-such-owner/no-such-model", "gpt2-of-another-world", "./no/such/folder"]
+)
+def test_a_hub_id_without_a_hub_is_one_clear_message(source: str):
+    message = refusal(source)
+    assert source in message
+    assert "a Hugging Face id (network or a filled cache needed), a local folder" in message
+    assert "Traceback" not in message
+    assert len(message.splitlines()) <= 3
+
+
+def test_an_empty_folder(tmp_path: Path):
+    assert str(tmp_path) in refusal(str(tmp_path))
+
+
+@pytest.fixture
+def copy_of_model(tiny_model_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model_folder, tmp_path / "copy"))
+
+
+def test_a_folder_without_weights(copy_of_model: Path):
+    (copy_of_model / "model.safetensors").unlink()
+    assert "cannot load" in refusal(str(copy_of_model))
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_weights_cut_short(copy_of_model: Path, size: int):
+    weights = copy_of_model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:size])
+    assert "cannot load" in refusal(str(copy_of_model))
+
+
+def test_a_config_that_is_not_json(copy_of_model: Path):
+    (copy_of_model / "config.json").write_text("{nonsense")
+    assert "cannot load" in refusal(str(copy_of_model))
+
+
+def test_a_device_that_is_not_here(tiny_model_folder: Path):
+    assert re.search(
+        "device 'no-such-device' cannot be used", refusal(str(tiny_model_folder), device="no-such-device")
+    )
+
+
+def test_loading_leaves_filters_and_loggers_alone(tiny_model_folder: Path):
+    import logging
+    import warnings
+
+    from transformers.utils import logging as transformers_logging
+
+    before = (
+        list(warnings.filters),
+        logging.getLogger().level,
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+    load_model(str(tiny_model_folder))
+    after = (
+        list(warnings.filters),
+        logging.getLogger().level,
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+    assert after == before

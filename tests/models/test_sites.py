@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from plateau_lens import ConfigError, EngineError, Site
+from plateau_lens.models.sites import decoder_blocks
+from plateau_lens.models.suffix import SuffixEngine
+
+
+@pytest.mark.parametrize(
+    ("name", "boundary"),
+    [
+        ("blocks.0.hook_resid_pre", 0),
+        ("blocks.0.hook_resid_post", 1),
+        ("blocks.1.hook_resid_pre", 1),
+        ("blocks.11.hook_resid_post", 12),
+    ],
+)
+def test_parse_and_print(name: str, boundary: int):
+    site = Site.parse(name, n_blocks=12)
+    assert str(site) == name
+    assert site.boundary == boundary
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "blocks.1.hook_resid_mid",
+            r"unknown site 'blocks\.1\.hook_resid_mid'; did you mean 'blocks\.1\.hook",
+        ),
+        ("blocks.1.resid_pre", r"did you mean 'blocks\.1\.hook_resid_pre'\?.*legal: .* with L in 0\.\.11"),
+        ("block.3.hook_resid_post", r"did you mean 'blocks\.0\.hook_resid_post'"),
+        ("blocks.-1.hook_resid_pre", r"unknown site 'blocks\.-1\.hook_resid_pre'"),
+        ("", r"unknown site ''.*legal: blocks\.L\.hook_resid_pre"),
+        ("blocks.1.hook_resid_pre ", "unknown site"),
+        ("blocks.12.hook_resid_pre", r"beyond this model, which has 12 blocks; legal: .* 0\.\.11"),
+    ],
+)
+def test_what_is_no_site_is_told_what_is(name: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        Site.parse(name, n_blocks=12)
+
+
+@pytest.mark.parametrize(
+    ("site", "read_site"),
+    [
+        ("blocks.2.hook_resid_pre", "blocks.1.hook_resid_post"),
+        ("blocks.2.hook_resid_pre", "blocks.0.hook_resid_pre"),
+        ("blocks.3.hook_resid_post", "auto"),
+    ],
+)
+def test_the_read_site_has_to_be_behind_the_site(
+    site: str, read_site: str, make_tiny_model: Callable[..., Any]
+):
+    with pytest.raises(ConfigError, match=r"not behind the site .*up to blocks\.3\.hook_resid_post"):
+        SuffixEngine(make_tiny_model("llama"), site, read_site)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["gpt2", "gpt_neox", "llama", "opt", "mixtral", "gptj", "qwen3", "gemma3", "mpt"]
+)
+def test_blocks_are_found(
+    architecture: str, make_tiny_model: Callable[..., Any], blocks_of: Callable[..., Any]
+):
+    model = make_tiny_model(architecture)
+    assert decoder_blocks(model) is blocks_of(model, architecture)
+
+
+def test_two_stacks_of_blocks_are_refused(make_tiny_model: Callable[..., Any]):
+    model = make_tiny_model("llama")
+    model.other = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(4))
+    with pytest.raises(EngineError, match="LlamaForCausalLM has 2 lists of 4 blocks, expected one"):
+        decoder_blocks(model)

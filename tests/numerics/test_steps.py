@@ -1,0 +1,339 @@
+"""Step statistics against values derived by hand and against plain loops written from the definitions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from plateau_lens.numerics.steps import (
+    StepValues,
+    activation_plateau_step,
+    chord_area_step,
+    max_slope_step,
+    non_linearity_step,
+)
+
+NAN = math.nan
+
+
+def ms(
+    curve: list[float] | np.ndarray, last: int | None = None, *, min_slope: float = 0.0
+) -> tuple[float, bool]:
+    return _one(max_slope_step(*_curve(curve, last), min_slope=min_slope))
+
+
+def ap(curve: list[float] | np.ndarray, last: int | None = None, *, threshold: float) -> tuple[float, bool]:
+    return _one(activation_plateau_step(*_curve(curve, last), threshold=float(threshold)))
+
+
+def auc(curve: list[float] | np.ndarray, last: int | None = None) -> tuple[float, bool]:
+    return _one(chord_area_step(*_curve(curve, last)))
+
+
+def nl(curve: list[float] | np.ndarray, last: int | None = None) -> tuple[float, bool]:
+    return _one(non_linearity_step(*_curve(curve, last)))
+
+
+def _curve(curve: list[float] | np.ndarray, last: int | None) -> tuple[np.ndarray, np.ndarray]:
+    d = np.asarray(curve, dtype=np.float64)[None]
+    return d, np.array([d.shape[1] - 1 if last is None else last])
+
+
+def _one(values: StepValues) -> tuple[float, bool]:
+    return float(values.value[0]), bool(values.censored[0])
+
+
+def undefined(found: tuple[float, bool]) -> bool:
+    return math.isnan(found[0]) and found[1]
+
+
+class TestMaxSlope:
+    def test_hand_derived(self):
+        # Slopes 1, 2, 7, 3, 1: the third, from step 2 to step 3, is the steepest; it is reported as 3.
+        assert ms([0, 1, 3, 10, 13, 14]) == (3.0, False)
+
+    def test_a_cliff_is_where_we_put_it(self):
+        for at in range(1, 20):
+            assert ms(np.where(np.arange(21) >= at, 5.0, 0.0)) == (float(at), False)
+
+    def test_the_first_step_counts(self):
+        assert ms([0, 9, 10, 11]) == (1.0, False)
+
+    def test_the_earliest_of_equal_slopes(self):
+        assert ms([0, 1, 4, 5, 8, 9]) == (2.0, False)
+
+    def test_steepest_at_the_last_usable_step_is_censored_there(self):
+        assert ms([0, 1, 2, 3, 10]) == (4.0, True)
+        # The same curve cut at its target one step earlier: slopes 1, 1, 1; the earliest is not the last.
+        assert ms([0, 1, 2, 3, 10], 3) == (1.0, False)
+
+    def test_points_behind_the_target_are_not_looked_at(self):
+        assert ms([0, 1, 3, 4, 100, 200], 3) == (2.0, False)
+        assert ms([0, 1, 3, 4, NAN, math.inf], 3) == (2.0, False)
+
+    @pytest.mark.parametrize("min_slope", [0.02, 0.5])
+    def test_slopes_that_do_not_exceed_the_least_are_no_blow_up(self, min_slope: float):
+        assert undefined(ms(np.arange(11) * min_slope, min_slope=min_slope * 1.0001))
+        assert undefined(ms(np.where(np.arange(11) >= 4, min_slope, 0.0), min_slope=min_slope))
+        assert ms(np.where(np.arange(11) >= 4, min_slope * 1.01, 0.0), min_slope=min_slope) == (4.0, False)
+
+    @pytest.mark.parametrize("curve", [[0.0] * 8, [5.0, 4.0, 3.0, 1.0]])
+    def test_flat_and_falling_curves_are_undefined(self, curve: list[float]):
+        assert undefined(ms(curve))
+
+    @pytest.mark.parametrize("bad", [NAN, math.inf, -math.inf])
+    def test_a_usable_point_that_is_not_finite_makes_it_undefined(self, bad: float):
+        assert undefined(ms([0, 1, bad, 10, 11, 12]))
+
+    def test_a_path_without_a_step_is_undefined(self):
+        assert undefined(ms([0, 1, 2], 0))
+
+    @pytest.mark.parametrize("scale", [1e-6, 1e-3, 7.0, 1e5])
+    def test_scaling_response_and_least_slope_changes_nothing(self, scale: float):
+        d, last = random_curves(40, seed=1)
+        one = max_slope_step(d, last, min_slope=0.05)
+        other = max_slope_step(d * scale, last, min_slope=0.05 * scale)
+        np.testing.assert_array_equal(one.value, other.value)
+        np.testing.assert_array_equal(one.censored, other.censored)
+
+
+class TestActivationPlateau:
+    def test_hand_derived(self):
+        # 20 is first reached at step 3 (>=, not >).
+        assert ap([0, 5, 19.999, 20, 50, 10], threshold=20) == (3.0, False)
+
+    def test_never_reached_is_a_lower_bound(self):
+        assert ap(np.zeros(101), threshold=20) == (100.0, True)
+        assert ap([0, 1, 2, 3, 50, 60], 3, threshold=20) == (3.0, True)
+
+    def test_reached_at_the_last_step_is_seen(self):
+        assert ap([0, 1, 2, 30], threshold=20) == (3.0, False)
+
+    def test_a_later_fall_does_not_matter(self):
+        assert ap([0, 25, 1, 1, 1], threshold=20) == (1.0, False)
+
+    def test_broken(self):
+        assert undefined(ap([0, 25, NAN, 30], threshold=20))
+        assert ap([0, 25, 30, NAN], 2, threshold=20) == (1.0, False)
+
+    def test_one_point(self):
+        assert ap([0, 9, 9], 0, threshold=5) == (0.0, True)
+
+
+class TestChordArea:
+    def test_hand_derived(self):
+        # d = 0 0 0 0 0 1 2 2 2 2: area to n (trapezoid) and the triangle n * d / 2:
+        #   n=5: 0.5, 2.5 -> 5.0; n=6: 2, 6 -> 3.0; n=7: 4, 7 -> 1.75; later less. The largest is at 5.
+        assert auc([0, 0, 0, 0, 0, 1, 2, 2, 2, 2]) == (5.0, False)
+
+    def test_hand_derived_past_the_first_allowed_step(self):
+        # d = 0 1 2 3 4 5 6 12 13 14: on the line d = n the ratio is 1 to n = 6 (area 18, triangle 18);
+        #   n=7: area 18 + 9 = 27, triangle 42 -> 1.556; n=8: 39.5, 52 -> 1.316; n=9: 53, 63 -> 1.189.
+        assert auc([0, 1, 2, 3, 4, 5, 6, 12, 13, 14]) == (7.0, False)
+
+    @pytest.mark.parametrize("slope", [1e-6, 0.1, 3.0, 1e6])
+    def test_a_straight_line_has_none(self, slope: float):
+        assert undefined(auc(np.arange(101) * slope))
+
+    def test_concave_and_flat_curves_have_none(self):
+        assert undefined(auc(np.sqrt(np.arange(101))))
+        assert undefined(auc(np.zeros(101)))
+
+    def test_steps_before_five_are_never_reported(self):
+        found = auc([0, 0, 0, 9, 9, 9, 9, 9, 9])
+        # n=5: area 4.5 + 9 + 9 = 22.5, triangle 22.5 -> 1: the blow-up was too early to be told.
+        assert undefined(found)
+
+    @pytest.mark.parametrize("last", range(5))
+    def test_a_path_shorter_than_five_steps_is_undefined(self, last: int):
+        assert undefined(auc(np.arange(20) ** 3.0, last))
+
+    def test_a_path_of_five_steps_can_only_be_censored(self):
+        assert auc(np.arange(20) ** 3.0, 5) == (5.0, True)
+
+    def test_ever_more_convex_is_censored_at_the_end(self):
+        # d = n^2: triangle n^3/2, area about n^3/3 + n/6: the ratio grows with n to 1.5.
+        assert auc(np.arange(11) ** 2.0) == (10.0, True)
+
+    def test_broken(self):
+        assert undefined(auc([0, 0, 0, NAN, 0, 1, 2, 2, 2, 2]))
+        assert auc([0, 0, 0, 0, 0, 1, 2, 2, NAN, 2], 7) == (5.0, False)
+
+
+class TestNonLinearity:
+    def test_hand_derived(self):
+        # The line through (0, 0) and (9, 9) is d = n. 11.9 at n = 10 departs by 19 %, 13.3 at n = 11 by 20.9 %.
+        assert nl([*range(10), 11.9, 13.3, 12.0]) == (11.0, False)
+
+    def test_falling_below_the_line_counts_too(self):
+        assert nl([*range(10), 9.0, 8.7, 8.0]) == (11.0, False)  # 8.7 against 11: 20.9 % below
+
+    def test_the_line_has_an_intercept(self):
+        # Through (0, 2) and (9, 11): d = 2 + n. At n = 10 the line is 12; 14.3 departs by 19.2 %, 14.5 by 20.8 %.
+        assert nl([*(2.0 + n for n in range(10)), 14.3, 13.0]) == (11.0, True)
+        assert nl([*(2.0 + n for n in range(10)), 14.5, 13.0]) == (10.0, False)
+
+    def test_a_straight_line_never_leaves(self):
+        assert nl(np.arange(101) * 0.3) == (100.0, True)
+
+    def test_what_the_first_nine_steps_do_between_does_not_matter(self):
+        assert nl([0, 50, 50, 50, 50, 50, 50, 50, 50, 9, 10, 11]) == (11.0, True)
+
+    def test_a_flat_beginning_is_undefined(self):
+        assert undefined(nl([0.0] * 10 + [5.0, 6.0, 7.0]))
+
+    @pytest.mark.parametrize("last", [0, 5, 9])
+    def test_a_path_that_ends_at_the_anchor_is_undefined(self, last: int):
+        assert undefined(nl(np.arange(20) ** 2.0, last))
+
+    def test_fewer_points_than_the_anchor(self):
+        assert undefined(nl([0, 1, 2, 3]))
+
+    def test_broken(self):
+        assert undefined(nl([*range(10), NAN, 50.0]))
+
+
+# -- plain loops, written from the definitions ------------------------------------------------------------
+
+
+def broken(d: list[float], last: int) -> bool:
+    return any(not math.isfinite(d[n]) for n in range(last + 1))
+
+
+def naive_ms(d: list[float], last: int, min_slope: float) -> tuple[float, bool]:
+    if broken(d, last):
+        return NAN, True
+    best, steepest = 0, -math.inf
+    for n in range(1, last + 1):
+        if d[n] - d[n - 1] > steepest:
+            best, steepest = n, d[n] - d[n - 1]
+    return (float(best), best == last) if steepest > min_slope else (NAN, True)
+
+
+def naive_ap(d: list[float], last: int, threshold: float) -> tuple[float, bool]:
+    if broken(d, last):
+        return NAN, True
+    for n in range(last + 1):
+        if d[n] >= threshold:
+            return float(n), False
+    return float(last), True
+
+
+def naive_auc(d: list[float], last: int) -> tuple[float, bool]:
+    if broken(d, last):
+        return NAN, True
+    best, largest = 0, -math.inf
+    for n in range(5, last + 1):
+        area = sum((d[m - 1] + d[m]) / 2 for m in range(1, n + 1))
+        if area > 0 and n * d[n] / 2 / area > largest:
+            best, largest = n, n * d[n] / 2 / area
+    return (float(best), best == last) if largest > 1.001 else (NAN, True)
+
+
+def naive_nl(d: list[float], last: int) -> tuple[float, bool]:
+    if broken(d, last) or last <= 9 or d[9] == d[0]:
+        return NAN, True
+    for n in range(10, last + 1):
+        line = d[0] + (d[9] - d[0]) * n / 9
+        if abs(d[n] - line) > 0.2 * abs(line):
+            return float(n), False
+    return float(last), True
+
+
+def random_curves(n: int, *, seed: int, n_steps: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Plateau and blow-up shapes, noise, falling stretches, non-finite points, and paths of every length."""
+    rng = np.random.default_rng(seed)
+    steps = np.arange(n_steps + 1)
+    rise = 1 / (1 + np.exp(-(steps - rng.uniform(2, n_steps, (n, 1))) / rng.uniform(0.3, 6, (n, 1))))
+    d = rng.uniform(0.1, 30, (n, 1)) * (rise - rise[:, :1]) + rng.uniform(0, 0.3, (n, 1)) * steps
+    noisy = np.cumsum(rng.normal(0.2, 0.6, d.shape), axis=1)
+    d = np.where(rng.random((n, 1)) < 0.3, np.abs(noisy), d)
+    d[:, 0] = 0
+    bad = rng.random(n) < 0.15
+    d[bad, rng.integers(1, n_steps + 1, n)[bad]] = rng.choice([NAN, math.inf], bad.sum())
+    last = rng.integers(0, n_steps + 1, n)
+    last[rng.random(n) < 0.4] = n_steps
+    return d, last
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_statistic_equals_its_definition_in_plain_loops(seed: int):
+    d, last = random_curves(120, seed=seed)
+    found = {
+        "ms": max_slope_step(d, last, min_slope=0.4),
+        "ap": activation_plateau_step(d, last, threshold=6.0),
+        "auc": chord_area_step(d, last),
+        "nl": non_linearity_step(d, last),
+    }
+    naive = {
+        "ms": [naive_ms(row, n, 0.4) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
+        "ap": [naive_ap(row, n, 6.0) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
+        "auc": [naive_auc(row, n) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
+        "nl": [naive_nl(row, n) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
+    }
+    for name, values in found.items():
+        wanted = np.array(naive[name])
+        np.testing.assert_array_equal(values.value, wanted[:, 0], err_msg=name)
+        np.testing.assert_array_equal(values.censored, wanted[:, 1].astype(bool), err_msg=name)
+        assert 0 < values.censored.sum() < len(d), f"{name}: the curves must hold both cases"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_curves_do_not_influence_one_another(seed: int):
+    d, last = random_curves(30, seed=100 + seed)
+    order = np.random.default_rng(seed).permutation(len(d))
+    for statistic in (
+        lambda d, last: max_slope_step(d, last, min_slope=0.4),
+        lambda d, last: activation_plateau_step(d, last, threshold=6.0),
+        chord_area_step,
+        non_linearity_step,
+    ):
+        together, shuffled = statistic(d, last), statistic(d[order], last[order])
+        np.testing.assert_array_equal(together.value[order], shuffled.value)
+        np.testing.assert_array_equal(together.censored[order], shuffled.censored)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 3.0, 1e4])
+def test_ratios_do_not_depend_on_the_unit_of_the_response(scale: float):
+    d, last = random_curves(60, seed=9)
+    for statistic in (chord_area_step, non_linearity_step):
+        np.testing.assert_array_equal(statistic(d, last).value, statistic(d * scale, last).value)
+    np.testing.assert_array_equal(
+        activation_plateau_step(d, last, threshold=6.0).value,
+        activation_plateau_step(d * scale, last, threshold=6.0 * scale).value,
+    )
+
+
+def test_what_lies_behind_the_last_usable_step_never_counts():
+    d, last = random_curves(60, seed=10)
+    other = np.where(np.arange(d.shape[1]) <= last[:, None], d, 1e9)
+    for statistic in (
+        lambda d: max_slope_step(d, last, min_slope=0.4),
+        lambda d: activation_plateau_step(d, last, threshold=6.0),
+        lambda d: chord_area_step(d, last),
+        lambda d: non_linearity_step(d, last),
+    ):
+        np.testing.assert_array_equal(statistic(d).value, statistic(other).value)
+        np.testing.assert_array_equal(statistic(d).censored, statistic(other).censored)
+
+
+def test_float32_curves_are_summed_in_float64():
+    d, last = random_curves(60, seed=12)
+    single = d.astype(np.float32)
+    for statistic in (chord_area_step, non_linearity_step):
+        np.testing.assert_array_equal(
+            statistic(single, last).value, statistic(single.astype(np.float64), last).value
+        )
+
+
+def test_no_curves_at_all():
+    d, last = np.zeros((0, 11)), np.zeros(0, dtype=np.int64)
+    for values in (
+        max_slope_step(d, last, min_slope=0.1),
+        activation_plateau_step(d, last, threshold=1.0),
+        chord_area_step(d, last),
+        non_linearity_step(d, last),
+    ):
+        assert values.value.shape == values.censored.shape == (0,)
