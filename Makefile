@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 	$(BIN)/plateau-lens run smollm2-135m --out $(RUN)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

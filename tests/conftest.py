@@ -17,7 +17,10 @@ from scipy.spatial.distance import jensenshannon
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-torch.set_num_threads(2)
+# Two processes run the tests (`pytest -n 2`), on machines of two cores; their children inherit this.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
+torch.set_num_threads(THREADS)
 
 # Executes the shape annotations of the modules whose annotated names all exist at run time.
 install_import_hook(

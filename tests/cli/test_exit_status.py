@@ -20,7 +20,10 @@ def tiny(tiny_model_folder, tiny_sae_folder):
         "prompts.population": 20,
         "n_steps": 10,
     }
-    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")] + ["--pairs", "4"]
+    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")] + [
+        "--pairs",
+        "4",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,8 @@ class Worker:
         for label in wanted:
             kind, purpose = self.kinds[label], f"kind:{label}"
             code: Tensor | None = None
-            if isinstance(kind, CodeKind):
+            # A subclass may have its own way from code to activation; then only that way counts.
+            if isinstance(kind, CodeKind) and type(kind).draw is CodeKind.draw:
                 code = kind.code_of(block, purpose)
                 activation = block.latents.decode(code)
             else:

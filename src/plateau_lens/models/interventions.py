@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -122,13 +122,24 @@ def skipped(blocks: list[nn.Module], *, returns_tuple: bool) -> Generator[None]:
         hidden = _hidden(args, kwargs)
         return (hidden, None) if returns_tuple else hidden
 
-    for block in blocks:
-        block.forward = identity
+    with ExitStack() as stack:
+        for block in blocks:
+            stack.enter_context(_forwarding(block, identity))
+        yield
+
+
+@contextmanager
+def _forwarding(module: nn.Module, stand_in: Callable[..., Any]) -> Generator[None]:
+    """Run ``stand_in`` for the module's ``forward``, then put back what was there (a wrapper of others', say)."""
+    before = module.__dict__.get("forward")
+    module.forward = stand_in
     try:
         yield
     finally:
-        for block in blocks:
-            del block.forward
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
 
 
 class Head:
@@ -159,12 +170,9 @@ class Head:
             calls.append(None)
             return output
 
-        self.decoder.forward = stand_in
-        try:
+        with _forwarding(self.decoder, stand_in):
             ids = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
             logits = self.model(input_ids=ids, use_cache=False).logits
-        finally:
-            del self.decoder.forward
         if len(calls) != 1:
             raise EngineError(
                 f"{type(self.model).__name__} called its decoder {len(calls)} times for one unembedding"

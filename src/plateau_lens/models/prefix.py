@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from plateau_lens._errors import EngineError
+
 
 class FrozenLayer(CacheLayerMixin):
     """One block's prefix keys and values [pair, head, pos, d_head]; reading it never changes it."""
@@ -137,7 +139,7 @@ def step_attention(
         query: queries of the steps.
         key: the steps' own keys (the prefix's come from the active `FrozenPrefix`).
         value: the steps' own values.
-        attention_mask: unused: which keys count is known.
+        attention_mask: None; transformers makes no mask for an attention function it does not know.
         scaling: factor on the scores, 1/sqrt(d_head) if None.
         sliding_window: tokens a query sees, itself included.
         softcap: scores become ``softcap * tanh(scores / softcap)`` (Gemma 2).
@@ -145,6 +147,7 @@ def step_attention(
 
     Raises:
         RuntimeError: outside `attending_to`.
+        EngineError: for a module that masks by rules of its own.
     """
     prefix = _ACTIVE.get()
     if (
@@ -154,6 +157,10 @@ def step_attention(
         or prefix.current.values is None
     ):
         raise RuntimeError("step_attention needs an active prefix")
+    if attention_mask is not None:
+        raise EngineError(
+            f"{type(module).__name__} brings a mask of its own making, which parallel steps cannot be put under"
+        )
     prefix.attended += 1
     past_key, past_value = prefix.current.keys, prefix.current.values
     if sliding_window is not None:

@@ -40,7 +40,8 @@ def js_response(logits: Float[Tensor, "pair step vocab"]) -> Float[Tensor, "pair
     total = p + p0
     r = torch.sub(p0, p, out=p).div_(total.clamp_min(torch.finfo(p.dtype).tiny))
     # (1 - r) log(1 - r) is 0 at r = 1, but 0 * inf in the computer; a hair inside is 0 to rounding.
-    r.clamp_(-1 + 1e-7, 1 - 1e-7)
+    hair = torch.finfo(p.dtype).eps
+    r.clamp_(-1 + hair, 1 - hair)
     terms = (1 + r).mul_(r.log1p())
     r.neg_()
     terms.addcmul_(1 + r, r.log1p()).mul_(total)

