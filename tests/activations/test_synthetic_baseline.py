@@ -181,3 +181,33 @@ def test_more_active_latents_than_can_move_is_an_error_not_a_wrong_code_or_an_en
         assert sorted(after.values()) == pytest.approx(sorted(code.values()), abs=2e-3)
         assert all(old != new for old, new in pairs_of(code, after))
         assert all(small.dictionary.alive[j] for j in after)
+
+
+def test_the_notebooks_bag_may_choose_dead_latents_and_one_latent_twice(make_lab: Callable[..., Any]):
+    # Two active latents of frequency 0.3 and 0.31 whose one nearest neighbour is each other's or latent 2.
+    frequency = torch.tensor([0.30, 0.31, 0.305, 0.9, 0.0, 0.0])
+    lab = make_lab(frequency)
+    base = lab.activation({0: 4.0, 1: 2.0})
+    moved = {}
+    for collisions in ("forbidden", "overwrite"):
+        kind = make_kinds({"synthetic-baseline": {"neighbours": 1, "collisions": collisions}})
+        drawn = kind["synthetic-baseline"].draw(lab.block(base), "x")
+        moved[collisions] = lab.codes(drawn)[0]
+    # Latent 2 is the nearest of both: one value is pushed elsewhere, or the smaller one overwrites the larger.
+    assert moved["forbidden"][2] == pytest.approx(4.0, abs=2e-3)
+    assert sorted(moved["forbidden"].values()) == pytest.approx([2.0, 4.0], abs=2e-3)
+    assert moved["overwrite"] == pytest.approx({2: 2.0}, abs=2e-3)
+
+    rare = make_lab(torch.tensor([0.001, 0.9, 0.8, 0.7, 0.0, 0.0]))
+    block = rare.block(rare.activation({0: 3.0}))
+    for dead, wanted in (("excluded", {3}), ("included", {4, 5})):
+        kind = make_kinds({"synthetic-baseline": {"neighbours": 1, "dead": dead}})
+        (code,) = rare.codes(kind["synthetic-baseline"].draw(block, "x"))
+        assert set(code) <= wanted
+
+
+def test_the_notebooks_random_is_narrower_by_the_divisor(lab: Any, random_codes: Codes):
+    block = lab.block(lab.activation(*random_codes))
+    narrow, wide = (make_kinds({"random": {"divisor": d}})["random"].draw(block, "x") for d in ("n", "n-1"))
+    mean, n = block.population.mean, len(block.population)
+    torch.testing.assert_close((narrow - mean), (wide - mean) * ((n - 1) / n) ** 0.5, atol=1e-4, rtol=1e-4)
