@@ -79,8 +79,9 @@ def main() -> None:
     results = [
         measure(
             arguments.model,
-            # A long prompt costs the full pass ten times as much: fewer pairs say the same.
-            pairs=max(1, arguments.pairs * 10 // n_ctx),
+            # A long prompt costs the full pass ten times as much: fewer pairs say the same. Targets are each
+            # other's activations, so two at least.
+            pairs=max(2, arguments.pairs * 10 // n_ctx),
             n_ctx=n_ctx,
             n_steps=arguments.steps,
             repeats=arguments.repeats,

@@ -32,9 +32,14 @@ def test_notebook_changes_what_its_table_says_and_nothing_else():
     assert all(getattr(paper, key) == getattr(notebook, key) for key in same)
 
 
-def test_what_is_set_by_hand_stands():
-    made = load_config(TABLE, {"convention": "notebook", "statistics.ms": "paper", "n_steps": 50})
+def test_what_is_set_by_hand_stands_and_sizes_are_converted():
+    made = load_config(
+        TABLE, {"convention": "notebook", "statistics.ms": "paper", "n_steps": 51, "step_size": 1.0}
+    )
     assert (made.statistics.ms, made.statistics.auc, made.n_steps) == ("paper", "notebook", 50)
+    assert (made.step_size, made.statistics.cut_size) == (pytest.approx(51 / 50), 1.0)
+    made = load_config(TABLE, {"convention": "notebook", "kinds": ["random"]})
+    assert made.kinds["random"] == {"divisor": "n"}
     labelled = {**TABLE, "convention": "notebook", "kinds": {"gauss": {"kind": "random", "divisor": "n-1"}}}
     assert load_config(labelled).kinds["gauss"]["divisor"] == "n-1"
 

@@ -686,3 +686,30 @@ class TestRefusals:
     def test_prompts_of_another_model(self, configure: Callable[..., RunConfig], tmp_path: Path):
         config = configure(prompts={"source": "bundled", "population": 20})
         assert "set prompts.source" in self.refusal(config, tmp_path / "run", ResourceError)
+
+
+def test_a_kind_of_the_users_own_that_returns_nonsense(configure: Callable[..., RunConfig], tmp_path: Path):
+    from plateau_lens import kind
+
+    for name, returned, said in (
+        ("narrow", lambda block: block.base[:, :3], r"kind 'narrow' returned shape \(\d+, 3\), expected"),
+        ("numpy", lambda block: block.base.numpy(), "kind 'numpy' returned ndarray, expected a torch tensor"),
+        ("one", lambda block: block.base[0], r"kind 'one' returned shape \(\d+,\), expected"),
+    ):
+        kind(name)(returned)
+        with pytest.raises(ConfigError, match=said):
+            run(configure(kinds=[name], sae=None), tmp_path / name, report=False)
+
+
+def test_resuming_with_other_prompts_is_refused(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from plateau_lens.prompts import sampled
+
+    config = configure(prompts={"source": "sampled", "n_ctx": 6, "population": 30})
+    folder = run(config, tmp_path / "run", report=False)
+    (folder.path / RunFolder.shard_names(0).curves).unlink()
+    real = sampled.sample_windows
+    monkeypatch.setattr(sampled, "sample_windows", lambda *a, **k: real(*a, **{**k, "seed": 99}))
+    with pytest.raises(RunFolderError, match=r"prompts\.tokens_sha256"):
+        run(config, tmp_path / "run", report=False)

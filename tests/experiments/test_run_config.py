@@ -160,7 +160,9 @@ def test_a_file_starts_from_a_preset(tmp_path: Path):
     assert config.kinds == {"random": {}, "model-generated": {}}, "kinds are a choice as a whole"
     other = tmp_path / "other.yaml"
     other.write_text(f"preset: {path}\npairs: 6\n")
-    assert load_config(other).model_copy(update={"pairs": 5}) == config
+    # A file without a name is called after itself: it is another run, and goes into another folder.
+    assert load_config(other).name == "other"
+    assert load_config(other).model_copy(update={"pairs": 5, "name": "mine"}) == config
 
 
 @pytest.mark.parametrize(
@@ -232,3 +234,24 @@ def test_configurations_are_frozen():
     config = load_config(SMALL)
     with pytest.raises(Exception, match="frozen"):
         config.pairs = 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"prompts": "sampled"}, "prompts: 'sampled' is not a mapping"),
+        ({"convention": "notebook", "n_steps": "many"}, "n_steps: .*; found 'many'"),
+        ({"convention": "notebook", "kinds": {"random": [1]}}, r"kinds\.random: .*; found \[1\]"),
+    ],
+)
+def test_a_value_of_the_wrong_shape_is_a_message(overrides: dict[str, Any], said: str):
+    with pytest.raises(ConfigError, match=said):
+        load_config("smollm2-135m", overrides)
+
+
+def test_kinds_are_found_under_any_label():
+    config = load_config(
+        "smollm2-135m", {"kinds": {"mg": {"kind": "model-generated"}, "model-generated": {"kind": "random"}}}
+    )
+    assert config.labels_of("model-generated") == ["mg"]
+    assert config.example_kinds == ("mg", "model-generated")

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -52,7 +53,7 @@ def test_fetch_then_run(hub, command, small, tmp_path, repositories):
     fetched = command("fetch", small)
     assert fetched.status == 0, fetched.err
     assert "explained variance of the SAE's reconstruction on the run's prompts: 1.000" in fetched.out
-    assert "gpt2-paper is ready, offline too." in fetched.out
+    assert f"{Path(small).stem} is ready, offline too." in fetched.out
     assert repositories[DATASET].commit in fetched.out
     hub.log.clear()
     hub.fail("GET", ".")

@@ -126,3 +126,15 @@ def test_curves_equal_transformer_lens(hooked_gpt2: tuple[Any, Any]):
         kl = (log_p[0].exp() * (log_p[0] - log_p)).sum(dim=-1)
         assert ((found["l2"][pair] - l2).abs() / l2.max()).max() < 1e-5
         assert ((found["kl"][pair] - kl).abs() / kl.max()).max() < 2e-5
+
+
+def test_only_a_model_that_ignores_the_mean_is_centred(make_tiny_model: Any):
+    """A post-norm OPT has LayerNorms only, and yet its residual stream carries the mean on."""
+    from plateau_lens import EngineError
+
+    post_norm = make_tiny_model("opt", do_layer_norm_before=False)
+    assert SuffixEngine(post_norm).centre is False
+    assert SuffixEngine(make_tiny_model("opt")).centre is True
+    for model in (post_norm, make_tiny_model("llama")):
+        with pytest.raises(EngineError, match="mean-free residual stream"):
+            SuffixEngine(model, centre=True)

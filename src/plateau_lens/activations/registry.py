@@ -147,7 +147,7 @@ def make_kinds(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
     wrong: list[str] = []
     for label, parameters in table.items():
         name = parameters.get("kind", label)
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             wrong.append(
                 f"unknown kind {name!r}{nearest(str(name), known)} (legal: {', '.join(sorted(known))})"
             )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-ISSUES = "https://github.com/plateau-lens/plateau-lens/issues"
-
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 the user's mistake, 2 usage, 3 a defect of ours."""
@@ -33,7 +31,7 @@ def invoke(arguments: list[str]) -> int:
 
         _say(traceback.format_exc())
         _say(
-            f"plateau-lens: this is a defect of plateau-lens. Please report it with the lines above: {ISSUES}"
+            "plateau-lens: this is a defect of plateau-lens. Please report it, with the lines above, as an issue."
         )
         return 3
     return 0

@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Device = Annotated[str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")]
 
 
@@ -89,9 +89,11 @@ def compare(
 def check(
     model: Annotated[str, typer.Argument(help="Hub id, local folder, wheel:NAME==VERSION, or a preset.")],
     site: Annotated[
-        str, typer.Option(help="Where the residual stream is pushed.")
-    ] = "blocks.1.hook_resid_pre",
-    read_site: Annotated[str, typer.Option(help="Where L2 is read; auto: the last block's output.")] = "auto",
+        str | None, typer.Option(help="Where to push; default the preset's, or block 1's input.")
+    ] = None,
+    read_site: Annotated[
+        str | None, typer.Option(help="Where L2 is read; default the last block's output.")
+    ] = None,
     n_ctx: Annotated[int, typer.Option(min=2, help="Tokens a prompt.")] = 10,
     device: Device = None,
     dtype: Dtype = None,

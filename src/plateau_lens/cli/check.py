@@ -9,16 +9,24 @@ from plateau_lens import presets
 from plateau_lens._errors import EngineError
 from plateau_lens.experiments.config import load_config
 
+DEFAULT_SITE = "blocks.1.hook_resid_pre"
 
-def check_command(source: str, site: str, read_site: str, n_ctx: int, device: str, dtype: str) -> None:
+
+def check_command(
+    source: str, site: str | None, read_site: str | None, n_ctx: int, device: str, dtype: str
+) -> None:
     """Print what was measured; exit 1 if anything is out of bounds."""
     from plateau_lens.models.check import check
     from plateau_lens.models.sources import load_model
     from plateau_lens.models.suffix import SuffixEngine
 
+    revision, centre = None, "auto"
     if source in presets.names():
-        source = load_config(source).model.source
-    engine = SuffixEngine(load_model(source, device=device, dtype=dtype).model, site, read_site)
+        config = load_config(source)
+        source, revision, centre = config.model.source, config.model.revision, config.model.centre
+        site, read_site = site or config.site, read_site or config.read_site
+    loaded = load_model(source, revision=revision, device=device, dtype=dtype)
+    engine = SuffixEngine(loaded.model, site or DEFAULT_SITE, read_site or "auto", centre=centre)
     found = check(engine, n_ctx=n_ctx)
     console = Console()
     table = Table(
@@ -38,4 +46,4 @@ def check_command(source: str, site: str, read_site: str, n_ctx: int, device: st
         )
     console.print(table)
     if not found.passed:
-        raise EngineError(f"{source!r} failed: do not trust curves of this model at {site}")
+        raise EngineError(f"{source!r} failed: do not trust curves of this model at {found.site}")

@@ -33,9 +33,14 @@ def compare_command(paths: Sequence[Path]) -> None:
 def compare(first: RunFolder, second: RunFolder) -> Table:
     """Two runs side by side, over the rows (experiment, schedule, response, statistic, kind) both have.
 
-    Differences are paired where both runs used the same prompts for the same pairs.
+    If the pairs that both have come from the same prompts, means and differences are over those pairs, and paired.
     """
-    paired = first.prompts().select("pair", "tokens").equals(second.prompts().select("pair", "tokens"))
+    values = _shared(first, second)
+    paired = values is not None
+    if values is None:
+        values = first.steps().join(
+            second.steps(), on=[*ROW, "pair"], how="full", coalesce=True, suffix=" second"
+        )
     table = Table(
         title=f"{second.path} less {first.path}: means in steps, difference with 95 % interval "
         f"({'same' if paired else 'different'} prompts: {'paired' if paired else 'unpaired'} bootstrap)",
@@ -46,9 +51,6 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("first", "second", "difference", "interval"):
         table.add_column(heading, justify="right", no_wrap=True)
-    values = first.steps().join(
-        second.steps(), on=[*ROW, "pair"], how="full", coalesce=True, suffix=" second"
-    )
     for key, rows in values.sort(*ROW, "pair").group_by(ROW, maintain_order=True):
         a, b = (rows[name].fill_null(float("nan")).to_numpy() for name in ("value", "value second"))
         shared = rows["value"].is_not_null().any() and rows["value second"].is_not_null().any()
@@ -67,6 +69,16 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
     if not table.row_count:
         raise RunFolderError(f"{first.path} and {second.path} have no statistic of any kind in common")
     return table
+
+
+def _shared(first: RunFolder, second: RunFolder) -> pl.DataFrame | None:
+    """Step values of the pairs that both runs have, or None if those are not of the same prompts."""
+    values = first.steps().join(second.steps(), on=[*ROW, "pair"], suffix=" second")
+    pairs = values.select("pair").unique()
+    a, b = (
+        run.prompts().select("pair", "tokens").join(pairs, on="pair").sort("pair") for run in (first, second)
+    )
+    return values if len(pairs) and a.equals(b) else None
 
 
 def _mean(values: pl.Series) -> float:

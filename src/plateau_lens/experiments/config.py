@@ -176,8 +176,12 @@ class RunConfig(_Section):
         """Labels of the kinds that the examples show."""
         if self.examples.kinds != "auto":
             return self.examples.kinds
-        named = tuple(label for label in ("model-generated", "random") if label in self.kinds)
+        named = tuple(label for name in ("model-generated", "random") for label in self.labels_of(name)[:1])
         return named or tuple(self.kinds)[:2]
+
+    def labels_of(self, name: str) -> list[str]:
+        """Labels under which the run has the kind ``name``."""
+        return [label for label, given in self.kinds.items() if given.get("kind", label) == name]
 
 
 def load_config(
@@ -196,15 +200,16 @@ def load_config(
     table = _read(source)
     overrides = dict(overrides or {})
     convention = overrides.pop("convention", table.pop("convention", "paper"))
-    if isinstance(table.get("kinds"), Sequence):
-        table["kinds"] = _as_table(table["kinds"])
-    apply_convention(table, convention)
     for key, value in overrides.items():
         _assign(table, key, value)
+    table["kinds"] = _as_table(table.get("kinds", {}))
+    apply_convention(table, convention)
     # Asking for more pairs than the preset's population means a larger population, unless that was set too.
-    prompts = table.get("prompts")
+    prompts = table.get("prompts") or {}
+    if not isinstance(prompts, Mapping):
+        raise ConfigError(f"prompts: {prompts!r} is not a mapping; set prompts.source, prompts.n_ctx, ...")
     if "prompts.population" not in overrides and isinstance(table.get("pairs"), int):
-        asked = (prompts or {}).get("population", PromptsConfig().population)
+        asked = prompts.get("population", PromptsConfig().population)
         if isinstance(asked, int) and table["pairs"] > asked:
             _assign(table, "prompts.population", table["pairs"])
     try:
@@ -248,6 +253,7 @@ def _read(source: str | Path | Mapping[str, Any], *, below: tuple[Path, ...] = (
         raise ConfigError(
             f"{path} holds {type(table).__name__}; a configuration is a mapping of keys to values"
         )
+    table.setdefault("name", path.stem)
     start = table.pop("preset", None)
     if start is None:
         return table

@@ -1,7 +1,9 @@
 """Two conventions: the paper's definitions, and what the authors' notebooks did where they differ.
 
 ``convention: notebook`` in a configuration is shorthand for the keys below, each of which can be set by itself to
-see which choice moves which number. Source: jettjaniak/teren, branch explorations, September 2024.
+see which choice moves which number. It changes n_steps and step_size as they are given (a step_size of ``auto`` stays
+that), and fills in the rest where nothing else is asked for. Source: jettjaniak/teren, branch explorations,
+September 2024.
 
 =================================== ========================== =========================================
 key                                 paper (default)            notebook
@@ -22,6 +24,7 @@ at 40.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from plateau_lens._errors import ConfigError, nearest
@@ -46,15 +49,23 @@ def apply_convention(table: dict[str, Any], convention: object) -> None:
         )
     if convention == "paper":
         return
-    intervals = table.get("n_steps", 100)
+    intervals, step_size = table.get("n_steps", 100), table.get("step_size", "auto")
+    statistics, kinds = table.get("statistics") or {}, table.get("kinds") or {}
+    if (
+        not isinstance(intervals, int)
+        or not isinstance(statistics, Mapping)
+        or not isinstance(kinds, Mapping)
+    ):
+        return  # not a table that validates; what is wrong is said there
     table["n_steps"] = intervals - 1
-    step_size = table.get("step_size", "auto")
-    statistics = dict(table.get("statistics") or {})
-    if step_size != "auto":
+    chosen: dict[str, Any] = {"ms": "notebook", "auc": "notebook"}
+    if isinstance(step_size, (int, float)):
         table["step_size"] = step_size * intervals / (intervals - 1)
-        statistics["cut_size"] = step_size
-    statistics |= {"ms": "notebook", "auc": "notebook"}
-    table["statistics"] = statistics
-    kinds: dict[str, dict[str, Any]] = table.get("kinds") or {}
-    for label, parameters in kinds.items():
-        kinds[label] = {**_KINDS.get((parameters or {}).get("kind", label), {}), **(parameters or {})}
+        chosen["cut_size"] = step_size
+    table["statistics"] = {**chosen, **statistics}
+    table["kinds"] = {
+        label: {**_KINDS.get(str(given.get("kind", label)), {}), **given}
+        if isinstance(given, Mapping)
+        else given
+        for label, given in kinds.items()
+    }

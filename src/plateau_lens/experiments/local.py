@@ -6,7 +6,9 @@ import multiprocessing
 import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 
+from plateau_lens._errors import ResourceError
 from plateau_lens.experiments.plan import Unit
 from plateau_lens.experiments.prepare import Prepared, Resources, load_resources
 from plateau_lens.experiments.worker import Shard, Worker
@@ -42,7 +44,15 @@ def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> 
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield future.result()
+                    try:
+                        shard = future.result()
+                    except BrokenProcessPool as error:
+                        raise ResourceError(
+                            f"a worker process died, most likely for want of memory: each of the {workers} holds the "
+                            "model; use fewer --workers and run again, finished shards are kept. (In a script of your "
+                            "own, start runs under `if __name__ == '__main__':`.)"
+                        ) from error
+                    yield shard
         finally:
             for future in running:
                 future.cancel()

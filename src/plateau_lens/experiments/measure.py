@@ -50,7 +50,8 @@ def _end_of_path_l2(config: RunConfig, folder: RunFolder) -> float:
     at_end = pl.col("l2").list.get(pl.col("last_step")).cast(pl.Float64)
     ends = frame.select("experiment", "kind", at_end.alias("end")).drop_nans("end").collect()
     toward = ends.filter(
-        pl.col("experiment").is_in(["toward", "examples"]) & (pl.col("kind") == "model-generated")
+        pl.col("experiment").is_in(["toward", "examples"])
+        & pl.col("kind").is_in(config.labels_of("model-generated"))
     )
     chosen = toward.filter(pl.col("experiment") == "toward")
     for candidate in (chosen, toward, ends):

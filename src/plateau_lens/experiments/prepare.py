@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from plateau_lens._digest import sha256
 from plateau_lens._errors import ConfigError, ResourceError
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import make_kinds
@@ -143,6 +144,9 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
             },
             "pairing": None if pairing is None else pairing.record(forced=force),
             "prompts": prompts.provenance,
+            "plugins": {
+                name: {"sha256": sha256(Path(name))} for name in config.plugins if name.endswith(".py")
+            },
             "centred": engine.centre,
         },
     )
@@ -196,4 +200,4 @@ def typical_distance(population: Population) -> float:
     apart = (
         population.activations - population.activations[others.to(population.activations.device)]
     ).double()
-    return float(torch.linalg.vector_norm(apart, dim=-1).median())
+    return float(np.median(torch.linalg.vector_norm(apart, dim=-1).cpu().numpy()))

@@ -19,6 +19,8 @@ from plateau_lens.experiments.plan import Unit, plan
 from plateau_lens.experiments.store import FORMAT, RunFolder
 
 if TYPE_CHECKING:
+    import torch
+
     from plateau_lens.experiments.worker import Shard
 
 PACKAGES = (
@@ -147,7 +149,7 @@ def _compute(
     _write_prompts(folder, units, prepared.tokens, prepared.text)
     manifest = {
         "format": FORMAT,
-        **_provenance(config, resources.engine.device.type),
+        **_provenance(config, resources.engine.device),
         **prepared.provenance,
         "request": manifest["request"],
         "started": manifest.get("started", _now()),
@@ -201,7 +203,7 @@ def _same_resources(folder: RunFolder, manifest: Mapping[str, Any], provenance: 
         return
     differences = [
         line
-        for key in ("model", "sae", "prompts")
+        for key in ("model", "sae", "prompts", "plugins")
         for line in _differences(manifest.get(key), provenance.get(key), key)
         if "sha256" in line or "revision" in line
     ]
@@ -213,7 +215,7 @@ def _same_resources(folder: RunFolder, manifest: Mapping[str, Any], provenance: 
         )
 
 
-def _provenance(config: RunConfig, device: str) -> dict[str, Any]:
+def _provenance(config: RunConfig, device: torch.device) -> dict[str, Any]:
     import torch
 
     return {
@@ -222,9 +224,9 @@ def _provenance(config: RunConfig, device: str) -> dict[str, Any]:
             **{name: metadata.version(name) for name in PACKAGES},
         },
         "machine": {
-            "platform": platform.platform(),
+            "platform": platform.system(),
             "processor": platform.machine(),
-            "device": torch.cuda.get_device_name() if device == "cuda" else device,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             "threads": torch.get_num_threads(),
         },
         "seed": config.seed,

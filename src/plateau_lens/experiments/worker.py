@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plateau_lens._errors import ConfigError
 from plateau_lens.activations.codes import CodeKind, CodeProperties, code_properties
 from plateau_lens.activations.model_generated import ModelGenerated
 from plateau_lens.activations.population import Population
@@ -117,6 +118,7 @@ class Worker:
                 activation = kind.draw(block, purpose)
                 if isinstance(kind, ModelGenerated) and block.dictionary is not None:
                     code = block.other_code
+            _check_drawn(label, activation, block)
             drawn[label] = _Drawn(centred(activation.to(block.base), self.engine.centre), code)
         return drawn
 
@@ -174,6 +176,19 @@ class Worker:
 
 def _fp32(activations: Tensor) -> np.ndarray:
     return np.ascontiguousarray(activations.float().cpu().numpy())
+
+
+def _check_drawn(label: str, activation: object, block: PairBlock) -> None:
+    """A kind of the user's own may return anything; say so before it becomes a number."""
+    wanted = tuple(block.base.shape)
+    if not isinstance(activation, Tensor):
+        raise ConfigError(
+            f"kind {label!r} returned {type(activation).__name__}, expected a torch tensor {wanted}"
+        )
+    if tuple(activation.shape) != wanted:
+        raise ConfigError(
+            f"kind {label!r} returned shape {tuple(activation.shape)}, expected {wanted} (pair, d_model)"
+        )
 
 
 def _properties(block: PairBlock, drawn: dict[str, _Drawn]) -> Iterator[dict[str, Any]]:

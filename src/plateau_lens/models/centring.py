@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 def resolve_centre(model: PreTrainedModel, centre: bool | str) -> bool:
     """Whether to subtract the d_model mean at the site and the read site.
 
-    ``auto`` centres exactly the models whose every norm is a LayerNorm: they subtract that mean themselves
-    before each use, so they compute the same function from a mean-free stream. Explicit ``True`` and
-    ``False`` are taken as they are.
+    ``auto`` centres the models whose every norm is a LayerNorm: those subtract that mean themselves before each
+    use, and so compute the same from a mean-free stream. Explicit ``True`` and ``False`` are taken as they are
+    here; `SuffixEngine` tries the model and overrules ``auto``, or refuses ``True``, where that is not so.
     """
     if isinstance(centre, bool):
         return centre

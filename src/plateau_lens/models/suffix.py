@@ -99,7 +99,7 @@ class SuffixEngine:
         self._returns_tuple = False
         self.own_attention = False
         """True for models that bring their own attention and get a plain mask instead of ours."""
-        self._learn()
+        self._learn(centre)
 
     # -- what callers use ---------------------------------------------------------------------------------
 
@@ -108,6 +108,7 @@ class SuffixEngine:
         self, tokens: Int[Tensor, "prompt pos"], *, batch: int = 256
     ) -> Float[Tensor, "prompt d_model"]:
         """Last-token activations at the site, centred if the engine centres; later blocks are not run."""
+        self._refuse_long_prompts(tokens.shape[1])
         block = self.blocks[self.site.boundary]
         found: list[Tensor] = []
         for chunk in tokens.to(self.device).split(batch):
@@ -133,6 +134,7 @@ class SuffixEngine:
         from transformers import DynamicCache
 
         n_ctx = tokens.shape[1]
+        self._refuse_long_prompts(n_ctx)
         if n_ctx < 2:
             raise ConfigError(
                 f"prompts have {n_ctx} token; the engine needs at least 2 (a prefix and the site)"
@@ -275,7 +277,7 @@ class SuffixEngine:
         return self._decoder(input_ids=tokens, attention_mask=torch.ones_like(tokens), **arguments)
 
     @torch.no_grad()
-    def _learn(self) -> None:
+    def _learn(self, asked: bool | str) -> None:
         """Find out, on a few tokens, what blocks and decoder return and which attention gives the model's result."""
         from plateau_lens.models.quiet import quiet
 
@@ -295,6 +297,7 @@ class SuffixEngine:
             # Three unlike steps: a step that sees another one, or another position, gives itself away.
             points = torch.stack([base, 2 * base, -base.roll(1, dims=-1)], dim=1)
             alone = torch.cat([self._alone(tokens, points[:, step]) for step in range(points.shape[1])])
+            self._learn_centring(tokens, base, alone[:1], asked=asked)
             for self.own_attention in (False, True):
                 if self._agrees(tokens, points, alone):
                     return
@@ -303,6 +306,22 @@ class SuffixEngine:
             "attention interface nor under a plain 4-D mask do parallel steps give what the model gives for each "
             "step alone (state-space models, ALiBi and attention of a model's own do that)"
         )
+
+    def _learn_centring(self, tokens: Tensor, base: Tensor, plain: Tensor, *, asked: bool | str) -> None:
+        """Centre only a model that computes the same from a mean-free stream: not, say, a post-norm one."""
+        if not self.centre:
+            return
+        # A mean that the prompt at hand may not have: what it does has to be nothing.
+        shifted = self._alone(tokens, base + base.abs().mean())
+        error = (centred(shifted, True) - centred(plain, True)).abs().max()
+        if error <= LEARNING_LIMIT.get(self.model.dtype, 0.1) * plain.abs().max():
+            return
+        if asked is True:
+            raise EngineError(
+                f"centre=True, but {type(self.model).__name__} computes something else from a mean-free residual "
+                "stream (its norms do not all subtract the mean first); use centre='auto' or False"
+            )
+        self.centre = False
 
     def _alone(self, tokens: Tensor, point: Float[Tensor, "1 d_model"]) -> Float[Tensor, "1 d_model"]:
         """Read-site state of one step as a whole prompt through the whole model."""
@@ -326,6 +345,14 @@ class SuffixEngine:
             return False
         error = (together - alone).abs().max() / alone.abs().max()
         return bool(error <= LEARNING_LIMIT.get(self.model.dtype, 0.1))
+
+    def _refuse_long_prompts(self, n_ctx: int) -> None:
+        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if isinstance(longest, int) and n_ctx > longest:
+            raise ConfigError(
+                f"prompts have {n_ctx} tokens, but {type(self.model).__name__} has {longest} positions; "
+                "use a smaller prompts.n_ctx"
+            )
 
     def _refuse_short_windows(self, n_ctx: int, steps: int) -> None:
         """Attention that looks at less than the prompt, other than by a sliding window it tells us of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,9 @@ DATASET = "dataset:"
 """What a source begins with that names a dataset of the hub."""
 BUNDLED_VOCAB = 49152
 """Vocabulary of the tokenizer that the bundled prompts are ids of."""
+PROBE = "The quick brown fox: 13 lazy dogs, naïve?"
+PROBE_IDS = [504, 2365, 6354, 16438, 42, 216, 33, 35, 23790, 5046, 28, 15486, 46494, 47]
+"""What that tokenizer makes of it; other tokenizers of the same size do not."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,8 @@ def load_prompts(
             + _details(provenance)
             + f", but {at_least} are needed; use fewer pairs, a smaller prompts.n_ctx, or another prompts.source"
         )
-    return Prompts(
-        distinct, _texts(loaded, distinct), {"source": source, **provenance, "used": len(distinct)}
-    )
+    used = {"used": len(distinct), "tokens_sha256": hashlib.sha256(distinct.tobytes()).hexdigest()}
+    return Prompts(distinct, _texts(loaded, distinct), {"source": source, **provenance, **used})
 
 
 def _details(provenance: dict[str, str | int]) -> str:
@@ -104,10 +107,16 @@ def _bundled(loaded: LoadedModel, n_ctx: int) -> tuple[np.ndarray, dict[str, str
     import polars as pl
 
     vocab = loaded.model.config.get_text_config().vocab_size
-    if vocab != BUNDLED_VOCAB:
+    probe = (
+        loaded.tokenizer.encode(PROBE, add_special_tokens=False)
+        if loaded.tokenizer is not None
+        else PROBE_IDS
+    )
+    if vocab != BUNDLED_VOCAB or probe != PROBE_IDS:
         raise ResourceError(
             f"the bundled prompts are token ids of SmolLM2's tokenizer ({BUNDLED_VOCAB} entries), but "
-            f"{loaded.source!r} has {vocab}; set prompts.source to 'sampled' or to a text file"
+            f"{loaded.source!r} has {vocab if vocab != BUNDLED_VOCAB else 'another one of that size'}; "
+            "set prompts.source to 'sampled' or to a text file"
         )
     length = 10 if n_ctx <= 10 else 128
     if n_ctx > length:
@@ -127,12 +136,9 @@ def _sampled(
     from plateau_lens.prompts.sampled import sample_windows
 
     start, special = start_token(loaded)
-    try:
-        tokens = sample_windows(
-            loaded.model, n_windows=n_windows, n_ctx=n_ctx, start_token=start, special_ids=special, seed=seed
-        )
-    except ValueError as error:
-        raise ResourceError(f"sampling prompts from {loaded.source!r}: {error}") from error
+    tokens = sample_windows(
+        loaded.model, n_windows=n_windows, n_ctx=n_ctx, start_token=start, special_ids=special, seed=seed
+    )
     return tokens, {"start_token": start, "seed": seed}
 
 

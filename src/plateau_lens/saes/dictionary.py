@@ -236,6 +236,11 @@ def _dictionary(
             "code has no activation to take the scale from, so it cannot be decoded; choose another SAE"
         )
     sae.eval().requires_grad_(False)
+    if log10_frequency is not None and tuple(log10_frequency.shape) != (sae.cfg.d_sae,):
+        raise ResourceError(
+            f"the SAE {source!r} has {sae.cfg.d_sae} latents but firing frequencies of shape "
+            f"{tuple(log10_frequency.shape)}; they belong to another one"
+        )
     frequency = None if log10_frequency is None else torch.pow(10.0, log10_frequency.double())
     if frequency is not None:
         frequency = frequency.where(frequency > DEAD_BELOW, 0.0)
