@@ -40,7 +40,7 @@ class ModelConfig(_Section):
     device: str = "cpu"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     centre: Literal["auto"] | bool = "auto"
-    """Subtract the d_model mean at the site and the read site; auto: exactly when every norm is a LayerNorm."""
+    """Subtract the d_model mean at both sites; auto: where all norms are LayerNorms and the mean has no effect."""
 
 
 class PromptsConfig(_Section):

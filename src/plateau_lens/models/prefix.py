@@ -135,7 +135,7 @@ def step_attention(
     ``O(steps * n_ctx)`` scores a head instead of a ``steps x steps`` mask. Softmax in float32 or wider.
 
     Args:
-        module: the attention module; unused, part of transformers' interface.
+        module: the attention module; part of transformers' interface, named in errors.
         query: queries of the steps.
         key: the steps' own keys (the prefix's come from the active `FrozenPrefix`).
         value: the steps' own values.

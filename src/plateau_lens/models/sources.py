@@ -35,11 +35,6 @@ class LoadedModel:
     revision: str | None
     """Hub commit, if any."""
 
-    @property
-    def name(self) -> str:
-        """Short name for titles and messages."""
-        return self.source.removeprefix("wheel:").split("==")[0].rstrip("/").split("/")[-1]
-
     def provenance(self) -> dict[str, Any]:
         """What the manifest records: source, revision, class, parameters, sha256 of every weight file."""
         record: dict[str, Any] = {

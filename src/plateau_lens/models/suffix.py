@@ -61,7 +61,7 @@ class SuffixEngine:
         model: any Hugging Face decoder-only causal language model, unmodified.
         site: where the residual stream is pushed, e.g. ``blocks.1.hook_resid_pre``.
         read_site: where L2 is measured; ``auto`` is the last block's ``hook_resid_post``.
-        centre: subtract the d_model mean at both sites; ``auto`` for exactly the LayerNorm models.
+        centre: subtract the d_model mean at both sites; ``auto`` for the LayerNorm models that ignore that mean.
         max_rows: points a forward pass; bounds memory, does not change results beyond rounding.
         max_logits: elements of logits held at once.
 
