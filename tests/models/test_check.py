@@ -10,9 +10,9 @@ import torch
 
 from plateau_lens.models import suffix
 from plateau_lens.models.check import check
-from plateau_lens.models.interventions import Head
 from plateau_lens.models.prefix import step_attention
 from plateau_lens.models.suffix import SuffixEngine
+from plateau_lens.models.unembedding import Unembedding
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -80,10 +80,12 @@ def test_fails_on_a_wrong_attention(
 
 def test_fails_on_a_wrong_unembedding(make_tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
     engine = SuffixEngine(make_tiny_model("llama"))
-    right = Head.__call__
-    monkeypatch.setattr(Head, "__call__", lambda self, hidden: 1.01 * right(self, hidden))
-    failed = {finding.name for finding in check(engine).findings if not finding.passed}
-    assert {"zero push, logits", "full pass, KL"} <= failed
+    right, right_kl = Unembedding.logits, Unembedding.kl
+    with monkeypatch.context() as patch:
+        patch.setattr(Unembedding, "logits", lambda self, hidden: 1.01 * right(self, hidden))
+        assert "zero push, logits" in {each.name for each in check(engine).findings if not each.passed}
+    monkeypatch.setattr(Unembedding, "kl", lambda self, *arguments: 1.01 * right_kl(self, *arguments))
+    assert {each.name for each in check(engine).findings if not each.passed} == {"full pass, KL"}
 
 
 def test_fails_on_a_wrong_position(make_tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):

@@ -58,7 +58,7 @@ def test_a_pass_leaves_the_model_as_it_was(architecture: str, make_tiny_model: C
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("broken", [1, 3])
+@pytest.mark.parametrize("broken", [1, 2])
 def test_a_pass_that_fails_leaves_the_model_as_it_was(
     architecture: str, broken: int, make_tiny_model: Callable[..., Any], blocks_of: Callable[..., Any]
 ):
@@ -69,7 +69,7 @@ def test_a_pass_that_fails_leaves_the_model_as_it_was(
     marks = marks_left(model)
 
     def explode(*_: Any) -> None:
-        raise RuntimeError("out of memory")
+        raise RuntimeError("it broke")
 
     for call in (
         lambda: engine.respond(prefix, points),
@@ -77,7 +77,7 @@ def test_a_pass_that_fails_leaves_the_model_as_it_was(
         lambda: full_responses(engine, TOKENS, points),
     ):
         handle = blocks_of(model, architecture)[broken].register_forward_hook(explode)
-        with pytest.raises(RuntimeError, match="out of memory"):
+        with pytest.raises(RuntimeError, match="it broke"):
             call()
         handle.remove()
         assert marks_left(model) == marks
@@ -98,10 +98,10 @@ def test_a_failing_unembedding_leaves_the_model_as_it_was(make_tiny_model: Calla
     points, prefix = points_of(engine), engine.prefix(TOKENS)
 
     def explode(*_: Any) -> None:
-        raise RuntimeError("out of memory")
+        raise RuntimeError("it broke")
 
     handle = model.lm_head.register_forward_hook(explode)
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(RuntimeError, match="it broke"):
         engine.respond(prefix, points)
     handle.remove()
     assert marks_left(model) == []

@@ -39,6 +39,8 @@ class ModelConfig(_Section):
     """Hub branch, tag or commit; null is the default branch. The commit used is written back here."""
     device: str = "cpu"
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    matmul: Literal["full", "tf32", "bfloat16"] = "full"
+    """Products with the weights of a float32 model: full, or narrower (see `plateau_lens.models.products`)."""
     centre: Literal["auto"] | bool = "auto"
     """Subtract the d_model mean at both sites; auto: where all norms are LayerNorms and the mean has no effect."""
 

@@ -72,7 +72,13 @@ def load_resources(config: RunConfig) -> Resources:
         device=config.model.device,
         dtype=config.model.dtype,
     )
-    engine = SuffixEngine(loaded.model, config.site, config.read_site, centre=config.model.centre)
+    engine = SuffixEngine(
+        loaded.model,
+        config.site,
+        config.read_site,
+        centre=config.model.centre,
+        matmul=config.model.matmul,
+    )
     if config.sae is None:
         return Resources(loaded, engine, None)
     dictionary = load_dictionary(config.sae.source, id=config.sae.id, device=config.model.device)

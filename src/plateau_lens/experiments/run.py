@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from plateau_lens._errors import RunFolderError
 from plateau_lens.experiments import config as configuration
 from plateau_lens.experiments.config import RunConfig
@@ -101,7 +103,7 @@ def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
             f"{folder.path} has format {manifest.get('format')!r}, this version writes format {FORMAT}; "
             "choose another --out"
         )
-    differences = _differences(manifest.get("request", {}), request)
+    differences = _differences(_with_defaults(manifest.get("request", {})), request)
     if differences:
         raise RunFolderError(
             f"{folder.path} holds another run, which this one cannot resume:\n  "
@@ -109,6 +111,14 @@ def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
             + "\nchoose another --out, or ask for the same run"
         )
     return manifest
+
+
+def _with_defaults(request: dict[str, Any]) -> dict[str, Any]:
+    """A request as this version writes it: keys that came since have their defaults."""
+    try:
+        return RunConfig.model_validate(request).model_dump(mode="json")
+    except ValidationError:
+        return request
 
 
 def _differences(found: Any, wanted: Any, at: str = "") -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from plateau_lens._errors import EngineError
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """Nothing behind this point of the forward pass is needed."""
 
 
@@ -76,7 +74,7 @@ def read_input(block: nn.Module, *, position: int | slice, stop: bool = False) -
         firings.count += 1
         firings.seen = _hidden(args, kwargs)[:, position].clone()
         if stop:
-            raise _Stop
+            raise Stop
 
     handle = block.register_forward_pre_hook(hook, with_kwargs=True)
     try:
@@ -96,7 +94,7 @@ def read_output(
         firings.count += 1
         firings.seen = _output(result)[:, position].clone()
         if stop:
-            raise _Stop
+            raise Stop
 
     handle = block.register_forward_hook(hook)
     try:
@@ -110,7 +108,7 @@ def stoppable() -> Generator[None]:
     """Swallow the end of a pass that a hook asked for."""
     try:
         yield
-    except _Stop:
+    except Stop:
         return
 
 
@@ -124,12 +122,12 @@ def skipped(blocks: list[nn.Module], *, returns_tuple: bool) -> Generator[None]:
 
     with ExitStack() as stack:
         for block in blocks:
-            stack.enter_context(_forwarding(block, identity))
+            stack.enter_context(forwarding(block, identity))
         yield
 
 
 @contextmanager
-def _forwarding(module: nn.Module, stand_in: Callable[..., Any]) -> Generator[None]:
+def forwarding(module: nn.Module, stand_in: Callable[..., Any]) -> Generator[None]:
     """Run ``stand_in`` for the module's ``forward``, then put back what was there (a wrapper of others', say)."""
     before = module.__dict__.get("forward")
     module.forward = stand_in
@@ -140,44 +138,6 @@ def _forwarding(module: nn.Module, stand_in: Callable[..., Any]) -> Generator[No
             del module.forward
         else:
             module.forward = before
-
-
-class Head:
-    """Final hidden states to logits, exactly as the model does it (soft caps, scales, biases and all).
-
-    The model's own ``forward`` is run with its decoder replaced by a stand-in that returns the given states.
-    """
-
-    def __init__(self, model: PreTrainedModel, decoder: nn.Module):
-        self.model = model
-        self.decoder = decoder
-        self._output: Any = None
-
-    def learn(self, output: Any) -> None:
-        """Remember the shape of the decoder's output object."""
-        self._output = output
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """Logits [pair, step, vocab], float32 or wider, of final hidden states [pair, step, d_model]."""
-        output = copy.copy(self._output)
-        output.last_hidden_state = hidden
-        if "past_key_values" in output:
-            output.past_key_values = None
-
-        calls: list[None] = []
-
-        def stand_in(*_: Any, **__: Any) -> Any:
-            calls.append(None)
-            return output
-
-        with _forwarding(self.decoder, stand_in):
-            ids = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
-            logits = self.model(input_ids=ids, use_cache=False).logits
-        if len(calls) != 1:
-            raise EngineError(
-                f"{type(self.model).__name__} called its decoder {len(calls)} times for one unembedding"
-            )
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def decoder_of(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:

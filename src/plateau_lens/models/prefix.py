@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +13,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from plateau_lens._errors import EngineError
+from plateau_lens.models.interventions import Stop
+
+SCORES = {"cpu": 2**20}
+"""Attention scores made at once: on a CPU what fits its caches."""
 
 
 class FrozenLayer(CacheLayerMixin):
@@ -54,29 +59,39 @@ class FrozenPrefix(Cache):
     """A cache that hands each block its prefix and keeps nothing of what is fed to it.
 
     Args:
-        past: the cache of an ordinary forward pass over the prefix.
-        first_block: blocks before this one are skipped, so theirs is dropped.
+        n_pairs: prompts.
+        length: tokens of a prefix.
+        n_blocks: of the model.
+        first_block: blocks before this one are skipped, so theirs is not kept.
         joined: whether ``update`` returns prefix and own keys in one tensor (models that bring their own
             attention), or the own ones alone, `current` telling the attention function where the rest is.
+        dtype: what keys and values are kept in.
     """
 
-    def __init__(self, past: Cache, *, first_block: int, joined: bool):
-        length = past.get_seq_length(first_block)
-        layers = [
-            FrozenLayer(
-                getattr(layer, "keys", None) if index >= first_block else None,
-                getattr(layer, "values", None) if index >= first_block else None,
-                length,
-                joined=joined,
-            )
-            for index, layer in enumerate(past.layers)
-        ]
-        super().__init__(layers=list(layers))
-        self.length = length
+    def __init__(
+        self, n_pairs: int, length: int, *, n_blocks: int, first_block: int, joined: bool, dtype: torch.dtype
+    ):
+        super().__init__(layers=[FrozenLayer(None, None, length, joined=joined) for _ in range(n_blocks)])
+        self.n_pairs, self.length = n_pairs, length
+        self.first_block = first_block
+        self.dtype = dtype
         self.current: FrozenLayer | None = None
         """Layer that was asked last: the one whose attention is being computed."""
         self.attended = 0
         """Times the steps' attention has read this prefix."""
+
+    def keep(self, index: int, pairs: slice, keys: Tensor, values: Tensor) -> None:
+        """Keep a block's keys and values of some of the pairs."""
+        layer = self.layers[index]
+        assert isinstance(layer, FrozenLayer)
+        if index < self.first_block:
+            return
+        if layer.keys is None or layer.values is None:
+            layer.keys, layer.values = (
+                tensor.new_empty((self.n_pairs, *tensor.shape[1:]), dtype=self.dtype)
+                for tensor in (keys, values)
+            )
+        layer.keys[pairs], layer.values[pairs] = keys, values
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: object, **kwargs: object
@@ -89,7 +104,7 @@ class FrozenPrefix(Cache):
 
     def rows(self, pairs: slice) -> FrozenPrefix:
         """The same prefix for some of its pairs; views, no copies."""
-        part = object.__new__(FrozenPrefix)
+        part = copy.copy(self)
         layers = [
             FrozenLayer(
                 None if layer.keys is None else layer.keys[pairs],
@@ -100,9 +115,30 @@ class FrozenPrefix(Cache):
             for layer in self.layers
             if isinstance(layer, FrozenLayer)
         ]
-        Cache.__init__(part, layers=list(layers))
-        part.length, part.current, part.attended = self.length, None, 0
+        part.layers = list(layers)
+        part.n_pairs, part.current, part.attended = len(range(*pairs.indices(self.n_pairs))), None, 0
         return part
+
+
+class PassOverPrefix(Cache):
+    """The cache of one pass over some of the prefixes: it hands what it is given to a `FrozenPrefix`.
+
+    It ends the pass (see `interventions.stoppable`) when the last block's keys and values are there: nothing
+    that this block computes from them is needed. A sliding window drops nothing here; the attention applies it.
+    """
+
+    def __init__(self, frozen: FrozenPrefix, pairs: slice):
+        super().__init__(layers=[FrozenLayer(None, None, 0, joined=False) for _ in frozen.layers])
+        self.frozen, self.pairs = frozen, pairs
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
+        """Keep a block's keys and values, and return them."""
+        self.frozen.keep(layer_idx, self.pairs, key_states, value_states)
+        if layer_idx == len(self.layers) - 1:
+            raise Stop
+        return key_states, value_states
 
 
 _ACTIVE: ContextVar[FrozenPrefix | None] = ContextVar("plateau_lens_prefix", default=None)
@@ -166,26 +202,56 @@ def step_attention(
     if sliding_window is not None:
         first = max(0, past_key.shape[-2] - (sliding_window - 1))
         past_key, past_value = past_key[..., first:, :], past_value[..., first:, :]
-    pairs, heads, steps, _d = query.shape
     factor: float = query.shape[-1] ** -0.5 if scaling is None else scaling
-
-    def grouped(per_head: Tensor, keys: Tensor) -> Tensor:
-        # [pair, head, step, x] -> [pair, kv_head, heads of the group * step, x]
-        return per_head.reshape(pairs, keys.shape[1], -1, per_head.shape[-1])
-
-    to_past = (grouped(query, past_key) @ past_key.transpose(-1, -2)).reshape(pairs, heads, steps, -1)
-    own_key = key.repeat_interleave(heads // key.shape[1], dim=1) if key.shape[1] != heads else key
-    to_self = (query * own_key).sum(-1, keepdim=True)
-    scores = torch.cat([to_past, to_self], dim=-1) * factor
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    if s_aux is not None:
-        sink = s_aux.reshape(1, -1, 1, 1).expand(pairs, -1, steps, -1).to(scores.dtype)
-        scores = torch.cat([scores, sink], dim=-1)
-    wide = torch.promote_types(scores.dtype, torch.float32)
-    weights = scores.softmax(dim=-1, dtype=wide).to(query.dtype)
-    n_past = past_key.shape[-2]
-    from_past = (grouped(weights[..., :n_past], past_value) @ past_value).reshape(pairs, heads, steps, -1)
-    own_value = value.repeat_interleave(heads // value.shape[1], dim=1) if value.shape[1] != heads else value
-    out = torch.addcmul(from_past, weights[..., n_past : n_past + 1], own_value)
+    scores_a_pair = query.shape[1] * query.shape[2] * past_key.shape[-2]
+    pairs_a_piece = max(1, SCORES.get(query.device.type, 2**26) // max(1, scores_a_pair))
+    with torch.autocast(query.device.type, enabled=False):
+        # Where products with weights are narrower than the model, these are not.
+        tensors = (query.to(past_key), key.to(past_key), value.to(past_key), past_key, past_value)
+        pieces = zip(*(tensor.split(pairs_a_piece) for tensor in tensors), strict=True)
+        parts = [_attend(*piece, factor=factor, softcap=softcap, s_aux=s_aux) for piece in pieces]
+    out = torch.cat(parts) if len(parts) > 1 else parts[0]
     return out.transpose(1, 2), None
+
+
+def _attend(
+    query: Float[Tensor, "pair head step d_head"],
+    key: Float[Tensor, "pair kv_head step d_head"],
+    value: Float[Tensor, "pair kv_head step d_value"],
+    past_key: Float[Tensor, "pair kv_head pos d_head"],
+    past_value: Float[Tensor, "pair kv_head pos d_value"],
+    *,
+    factor: float,
+    softcap: float | None,
+    s_aux: Tensor | None,
+) -> Float[Tensor, "pair head step d_value"]:
+    """``(sum_i exp(q k_i) v_i + exp(q k) v) / (sum_i exp(q k_i) + exp(q k))``, scores in place throughout."""
+    pairs, heads, steps, _ = query.shape
+    groups = heads // key.shape[1]
+    query = query * factor
+    wide = torch.promote_types(query.dtype, torch.float32)
+
+    def by_group(per_head: Tensor) -> Tensor:
+        # [pair, head, step, x] -> [pair, kv_head, heads of the group * step, x]
+        return per_head.reshape(pairs, past_key.shape[1], -1, per_head.shape[-1])
+
+    def by_head(per_group: Tensor) -> Tensor:
+        return per_group.reshape(pairs, heads, steps, -1)
+
+    to_past = by_head(by_group(query) @ past_key.transpose(-1, -2)).to(wide)
+    own_key, own_value = (x.repeat_interleave(groups, dim=1) if groups > 1 else x for x in (key, value))
+    to_self = (query * own_key).sum(-1, keepdim=True).to(wide)
+    if softcap is not None:
+        to_past = to_past.div_(softcap).tanh_().mul_(softcap)
+        to_self = softcap * torch.tanh(to_self / softcap)
+    highest = torch.maximum(to_past.amax(-1, keepdim=True), to_self) if to_past.shape[-1] else to_self
+    if s_aux is not None:
+        sink = s_aux.reshape(1, -1, 1, 1).to(wide)
+        highest = torch.maximum(highest, sink)
+    to_past = to_past.sub_(highest).exp_()
+    to_self = (to_self - highest).exp_()
+    total = to_past.sum(-1, keepdim=True) + to_self
+    if s_aux is not None:
+        total = total + (sink - highest).exp_()
+    from_past = by_head(by_group(to_past.to(query.dtype)) @ past_value)
+    return torch.addcmul(from_past.to(wide), to_self, own_value.to(wide)).div_(total).to(query.dtype)

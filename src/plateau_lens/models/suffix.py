@@ -19,11 +19,14 @@ from torch import Tensor
 
 from plateau_lens._errors import ConfigError, EngineError
 from plateau_lens.glossary import Response
-from plateau_lens.models import interventions
+from plateau_lens.models import fused, interventions
 from plateau_lens.models.centring import centred, resolve_centre
-from plateau_lens.models.prefix import FrozenPrefix, attending_to, step_attention
+from plateau_lens.models.memory import in_pieces, rows_a_pass
+from plateau_lens.models.prefix import FrozenPrefix, PassOverPrefix, attending_to, step_attention
+from plateau_lens.models.products import Matmul, Products
 from plateau_lens.models.responses import js_response, kl_response, l2_response
 from plateau_lens.models.sites import Site, decoder_blocks
+from plateau_lens.models.unembedding import Unembedding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,8 +37,10 @@ ATTENTION = "plateau_lens_steps"
 
 LEARNING_TOKENS = 8
 """Length of the prompt that a new engine tries a model on."""
+LOGITS_ELEMENTS = 5_000_000
+"""Logits held at once where they are needed whole."""
 LEARNING_LIMIT = {torch.float64: 1e-5, torch.float32: 1e-3}
-"""Largest relative difference there between a step among others and alone; softmax may be float32 in float64."""
+"""Largest relative difference between a step among others and alone; softmax may be float32 in float64."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,9 @@ class SuffixEngine:
         site: where the residual stream is pushed, e.g. ``blocks.1.hook_resid_pre``.
         read_site: where L2 is measured; ``auto`` is the last block's ``hook_resid_post``.
         centre: subtract the d_model mean at both sites; ``auto`` for the LayerNorm models that ignore that mean.
-        max_rows: points a forward pass; bounds memory, does not change results beyond rounding.
-        max_logits: elements of logits held at once.
+        matmul: how products with the weights are computed, see `plateau_lens.models.products`.
+        max_rows: points a forward pass; bounds memory, does not change results beyond rounding. None: as free
+            memory allows. A pass that runs out of memory is halved and tried again.
 
     Raises:
         ConfigError: for a site this model does not have, or a read site that is not behind the site.
@@ -77,8 +83,8 @@ class SuffixEngine:
         read_site: str = "auto",
         *,
         centre: bool | str = "auto",
-        max_rows: int = 1024,
-        max_logits: int = 25_000_000,
+        matmul: Matmul = "full",
+        max_rows: int | None = None,
     ):
         self.model = model
         self.blocks = decoder_blocks(model)
@@ -92,37 +98,42 @@ class SuffixEngine:
             )
         self.centre = resolve_centre(model, centre)
         self.d_model: int = model.config.get_text_config().hidden_size
-        self.max_rows = max_rows
-        self.max_logits = max_logits
+        self._widest = max(
+            max(weight.shape[-2:]) for weight in self.blocks[0].parameters() if weight.dim() > 1
+        )
+        self._products = Products(model)
+        self._activations = fused.spelled_out(model)
+        self._max_rows = max_rows
         self._decoder = interventions.decoder_of(model, self.blocks)
-        self._head = interventions.Head(model, self._decoder)
+        self._unembedding = Unembedding(model, self._decoder)
         self._returns_tuple = False
         self.own_attention = False
         """True for models that bring their own attention and get a plain mask instead of ours."""
         self._learn(centre)
+        self._products = Products(model, matmul)
 
     # -- what callers use ---------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def site_activations(
-        self, tokens: Int[Tensor, "prompt pos"], *, batch: int = 256
-    ) -> Float[Tensor, "prompt d_model"]:
+    def site_activations(self, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_model"]:
         """Last-token activations at the site, centred if the engine centres; later blocks are not run."""
         self._refuse_long_prompts(tokens.shape[1])
         block = self.blocks[self.site.boundary]
-        found: list[Tensor] = []
-        for chunk in tokens.to(self.device).split(batch):
+        tokens = tokens.to(self.device)
+
+        def read(prompts: slice) -> Tensor:
             with (
                 interventions.read_input(block, position=-1, stop=True) as firings,
                 interventions.stoppable(),
             ):
-                self._run(chunk)
+                self._run(tokens[prompts])
             firings.require(f"reading {self.site}")
             assert firings.seen is not None
             # Whatever the model computes in, activations are compared and mixed in float32 at least.
             wide = torch.promote_types(firings.seen.dtype, torch.float32)
-            found.append(centred(firings.seen.to(wide), self.centre))
-        return torch.cat(found)
+            return centred(firings.seen.to(wide), self.centre)
+
+        return torch.cat([*in_pieces(len(tokens), self._prompts_a_pass(tokens.shape[1]), read)])
 
     @torch.no_grad()
     def prefix(self, tokens: Int[Tensor, "pair pos"]) -> Prefix:
@@ -131,8 +142,6 @@ class SuffixEngine:
         Raises:
             ConfigError: for prompts of a single token, which have no prefix.
         """
-        from transformers import DynamicCache
-
         n_ctx = tokens.shape[1]
         self._refuse_long_prompts(n_ctx)
         if n_ctx < 2:
@@ -140,10 +149,24 @@ class SuffixEngine:
                 f"prompts have {n_ctx} token; the engine needs at least 2 (a prefix and the site)"
             )
         tokens = tokens.to(self.device)
-        # Made without a config, so that every layer keeps all keys: the window is applied by the attention.
-        cache = DynamicCache()
-        self._run(tokens[:, :-1], past_key_values=cache, use_cache=True)
-        frozen = FrozenPrefix(cache, first_block=self.site.boundary, joined=self.own_attention)
+
+        frozen = FrozenPrefix(
+            len(tokens),
+            n_ctx - 1,
+            n_blocks=len(self.blocks),
+            first_block=self.site.boundary,
+            joined=self.own_attention,
+            dtype=self.model.dtype,
+        )
+
+        def run(prompts: slice) -> None:
+            with interventions.stoppable():
+                self._run(
+                    tokens[prompts, :-1], past_key_values=PassOverPrefix(frozen, prompts), use_cache=True
+                )
+
+        for _ in in_pieces(len(tokens), self._prompts_a_pass(n_ctx), run):
+            pass
         return Prefix(tokens[:, -1], frozen, n_ctx)
 
     @torch.no_grad()
@@ -170,19 +193,23 @@ class SuffixEngine:
                 f"{type(self.model).__name__} has d_model={self.d_model}; "
                 f"pass ({len(prefix)}, steps, {self.d_model})"
             )
-        pairs_a_pass = max(1, self.max_rows // points.shape[1])
-        parts: list[dict[Response, Tensor]] = []
-        for start in range(0, len(prefix), pairs_a_pass):
-            rows = slice(start, start + pairs_a_pass)
+        linear = self._unembedding.linear and "js" not in responses
+
+        def measure(pairs: slice) -> dict[Response, Tensor]:
             read_out, final = self._suffix(
-                prefix.rows(rows), points[rows], need_final=set(responses) != {"l2"}
+                prefix.rows(pairs), points[pairs], need_final=set(responses) != {"l2"}
             )
             part: dict[Response, Tensor] = {}
             if "l2" in responses:
                 part["l2"] = l2_response(centred(read_out, self.centre))
-            if final is not None:
+            if final is not None and linear:
+                part["kl"] = self._unembedding.kl(final, self._products)
+            elif final is not None:
                 part.update(self._divergences(final, responses))
-            parts.append(part)
+            return part
+
+        pairs_a_pass = max(1, self._rows_a_pass(prefix.n_ctx) // points.shape[1])
+        parts = [*in_pieces(len(prefix), pairs_a_pass, measure)]
         return {name: torch.cat([part[name] for part in parts]) for name in responses}
 
     @torch.no_grad()
@@ -192,7 +219,7 @@ class SuffixEngine:
         """Next-token logits of each point, float32 or wider. For a few points: nothing is blocked here."""
         _, final = self._suffix(prefix, points, need_final=True)
         assert final is not None
-        return self._head(final)
+        return self._unembedding.logits(final)
 
     @property
     def device(self) -> torch.device:
@@ -225,7 +252,8 @@ class SuffixEngine:
             ids = prefix.last_token[:, None].expand(-1, steps)
             positions = torch.full_like(ids, prefix.n_ctx - 1)
             before = prefix.cache.attended
-            with interventions.stoppable():
+            stack.enter_context(fused.fused(self._activations))
+            with self._products.computing(), interventions.stoppable():
                 result = self._decoder(input_ids=ids, position_ids=positions, **arguments)
         pushed.require(f"pushing at {self.site}")
         read.require(f"reading {self.read_site}")
@@ -239,16 +267,29 @@ class SuffixEngine:
         return read.seen, result.last_hidden_state if need_final else None
 
     def _divergences(self, final: Tensor, responses: Sequence[Response]) -> dict[Response, Tensor]:
-        steps = final.shape[1]
+        """KL and JS from whole logits, a few pairs at a time."""
         vocab = self.model.config.get_text_config().vocab_size
-        pairs_a_block = max(1, self.max_logits // (steps * vocab))
+        pairs_a_block = max(1, LOGITS_ELEMENTS // (final.shape[1] * vocab))
         measures = {"kl": kl_response, "js": js_response}
         found: dict[Response, list[Tensor]] = {name: [] for name in responses if name in measures}
         for block in final.split(pairs_a_block):
-            logits = self._head(block)
+            logits = self._unembedding.logits(block)
             for name, values in found.items():
                 values.append(measures[name](logits))
         return {name: torch.cat(values) for name, values in found.items()}
+
+    def _rows_a_pass(self, n_ctx: int) -> int:
+        """Points of one pass over prompts of ``n_ctx`` tokens."""
+        if self._max_rows is not None:
+            return self._max_rows
+        config = self.model.config.get_text_config()
+        # Of one row: what the widest layer makes, in and out of its activation function, the stream and its
+        # norms, and the scores of one block.
+        elements = 4 * self._widest + 8 * self.d_model + 3 * getattr(config, "num_attention_heads", 1) * n_ctx
+        return rows_a_pass(self.device, elements * self.model.dtype.itemsize)
+
+    def _prompts_a_pass(self, n_ctx: int) -> int:
+        return max(1, self._rows_a_pass(n_ctx) // n_ctx)
 
     @contextmanager
     def _step_attention(self, prefix: FrozenPrefix) -> Generator[None]:
@@ -274,7 +315,8 @@ class SuffixEngine:
     def _run(self, tokens: Tensor, **arguments: Any) -> Any:
         """The decoder over whole prompts, with the model's own attention."""
         arguments.setdefault("use_cache", False)
-        return self._decoder(input_ids=tokens, attention_mask=torch.ones_like(tokens), **arguments)
+        with fused.fused(self._activations), self._products.computing():
+            return self._decoder(input_ids=tokens, attention_mask=torch.ones_like(tokens), **arguments)
 
     @torch.no_grad()
     def _learn(self, asked: bool | str) -> None:
@@ -287,7 +329,7 @@ class SuffixEngine:
         name = type(self.model).__name__
         with quiet():
             try:
-                self._head.learn(self._run(tokens))
+                self._unembedding.learn(self._run(tokens))
             except (RuntimeError, ValueError, TypeError, AttributeError) as error:
                 raise EngineError(f"{name} does not run as a causal decoder of token ids: {error}") from error
             finally:

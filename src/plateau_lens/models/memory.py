@@ -1,0 +1,75 @@
+"""How much is computed at once: as much as free memory allows, and half of it wherever that was too much."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+from plateau_lens._errors import ResourceError
+
+T = TypeVar("T")
+
+MOST_ROWS = {"cpu": 1024, "cuda": 16384}
+"""Points or tokens a pass: on a CPU more would leave the caches, elsewhere more is not faster."""
+_SHARE = 0.25
+"""Of the free memory that one pass may take."""
+
+
+def rows_a_pass(device: torch.device, bytes_a_row: int) -> int:
+    """Rows of a forward pass, from the free memory of ``device``; 1 at least."""
+    most = MOST_ROWS.get(device.type, 4096)
+    return max(1, min(most, int(_SHARE * free_bytes(device)) // bytes_a_row))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of the device, bytes."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        # What torch keeps for itself without using it is free as well.
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def in_pieces(n: int, size: int, work: Callable[[slice], T]) -> Iterator[T]:
+    """Do ``work`` for ``n`` things, ``size`` at a time; out of memory, the piece is halved and tried again.
+
+    Raises:
+        ResourceError: if there is not memory enough for one thing.
+    """
+    start = 0
+    while start < n:
+        piece = slice(start, min(n, start + size))
+        reason = ""
+        try:
+            done = work(piece)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            reason = (str(error).splitlines() or ["MemoryError"])[0]
+        if reason:
+            # Only here is the failed pass's memory free: as long as its error lived, so did its frames.
+            size = (piece.stop - piece.start) // 2
+            if not size:
+                raise ResourceError(
+                    f"there is not memory enough for a single prompt and its steps ({reason}); use a smaller "
+                    "prompts.n_ctx or n_steps, or a device with more memory"
+                )
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        start = piece.stop
+        yield done  # pyright: ignore[reportPossiblyUnbound]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return "can't allocate memory" in text or "out of memory" in text or "not enough memory" in text

@@ -1,0 +1,101 @@
+"""How matrix products with a model's weights are computed: as the model does, or in fewer bits."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from plateau_lens._errors import ConfigError, nearest
+
+Matmul = Literal["full", "tf32", "bfloat16"]
+MATMULS: tuple[Matmul, ...] = ("full", "tf32", "bfloat16")
+
+
+class Products:
+    """Computes the products inside `computing` in fewer bits; the residual stream stays as wide as the model.
+
+    * ``full``: nothing is changed.
+    * ``tf32``: float32 products of a CUDA device in TensorFloat-32 (10 bits of mantissa, float32 sums).
+    * ``bfloat16``: products with weight matrices take and give bfloat16 (8 bits of mantissa) and sum in float32.
+      Norms, attention's own products, softmax and the residual stream keep the model's type.
+
+    Args:
+        model: the model; it is left as it is outside `computing`.
+        matmul: which.
+
+    Raises:
+        ConfigError: for an unknown name, or one that the model's device or type has no use for.
+    """
+
+    def __init__(self, model: nn.Module, matmul: Matmul = "full"):
+        parameter = next(model.parameters())
+        if matmul not in MATMULS:
+            raise ConfigError(
+                f"matmul {matmul!r} is not one of {', '.join(MATMULS)}{nearest(matmul, MATMULS)}"
+            )
+        if matmul != "full" and parameter.dtype != torch.float32:
+            raise ConfigError(
+                f"matmul={matmul!r} needs a model in float32, this one is in {parameter.dtype}; use matmul='full'"
+            )
+        if matmul == "tf32" and parameter.device.type != "cuda":
+            raise ConfigError("matmul='tf32' is a mode of CUDA devices; use 'full', or 'bfloat16'")
+        self.matmul = matmul
+        self.device_type = parameter.device.type
+        self._narrow = _narrow_weights(model) if matmul == "bfloat16" else []
+
+    def weight_of(self, module: nn.Linear) -> Tensor:
+        """The weights that products with ``module`` take inside `computing`."""
+        return next((weight for swapped, weight in self._narrow if swapped is module), module.weight)
+
+    @contextmanager
+    def computing(self) -> Generator[None]:
+        """Whatever the model computes inside is computed this way."""
+        with ExitStack() as stack:
+            if self.matmul == "tf32":
+                stack.enter_context(_tf32())
+            if self.matmul == "bfloat16":
+                stack.enter_context(_swapped(self._narrow))
+                stack.enter_context(torch.autocast(self.device_type, torch.bfloat16, cache_enabled=False))
+            yield
+
+
+def _narrow_weights(model: nn.Module) -> list[tuple[nn.Module, nn.Parameter]]:
+    """Every matrix that a product takes, in bfloat16: once, since casting it costs as much as a small product."""
+    from transformers.pytorch_utils import Conv1D
+
+    narrow: dict[int, nn.Parameter] = {}
+    found: list[tuple[nn.Module, nn.Parameter]] = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear | Conv1D):
+            weight = module.weight
+            if id(weight) not in narrow:
+                narrow[id(weight)] = nn.Parameter(weight.to(torch.bfloat16), requires_grad=False)
+            found.append((module, narrow[id(weight)]))
+    return found
+
+
+@contextmanager
+def _swapped(weights: list[tuple[nn.Module, nn.Parameter]]) -> Generator[None]:
+    before: list[Tensor] = [module.weight for module, _ in weights]
+    try:
+        for module, weight in weights:
+            module.weight = weight
+        yield
+    finally:
+        for (module, _), weight in zip(weights, before, strict=True):
+            module.weight = weight
+
+
+@contextmanager
+def _tf32() -> Generator[None]:
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
