@@ -188,4 +188,5 @@ def step_attention(
     from_past = (grouped(weights[..., :n_past], past_value) @ past_value).reshape(pairs, heads, steps, -1)
     own_value = value.repeat_interleave(heads // value.shape[1], dim=1) if value.shape[1] != heads else value
     out = torch.addcmul(from_past, weights[..., n_past : n_past + 1], own_value)
-    return out.transpose(1, 2), None
+    # Contiguous, as transformers' own attention functions return it: some models `view` it.
+    return out.transpose(1, 2).contiguous(), None
