@@ -38,7 +38,7 @@ def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 
 def _output(result: Any) -> Tensor:
-    return result[0] if isinstance(result, tuple) else result
+    return result[0] if isinstance(result, (tuple, list)) else result
 
 
 @contextmanager
@@ -144,9 +144,16 @@ def decoder_of(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
     """The module that owns the list of blocks and ends with the final norm: the model less its unembedding.
 
     Raises:
-        EngineError: if the model itself owns the blocks, so that its unembedding cannot be told apart.
+        EngineError: if the model itself owns the blocks, so that its unembedding cannot be told apart, or if
+            their owner does not embed tokens itself (an encoder's stack).
     """
     owner = next(module for module in model.modules() if any(child is blocks for child in module.children()))
     if owner is model:
         raise EngineError(f"{type(model).__name__} does not separate its decoder from its unembedding")
+    embeddings = model.get_input_embeddings()
+    if not any(module is embeddings for module in owner.modules()):
+        raise EngineError(
+            f"{type(model).__name__} keeps its token embeddings apart from its stack of blocks "
+            f"({type(owner).__name__}), as encoders do; plateau-lens drives decoder-only models"
+        )
     return owner

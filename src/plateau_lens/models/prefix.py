@@ -211,7 +211,8 @@ def step_attention(
         pieces = zip(*(tensor.split(pairs_a_piece) for tensor in tensors), strict=True)
         parts = [_attend(*piece, factor=factor, softcap=softcap, s_aux=s_aux) for piece in pieces]
     out = torch.cat(parts) if len(parts) > 1 else parts[0]
-    return out.transpose(1, 2), None
+    # Contiguous, as transformers' own attention functions return it: some models `view` it.
+    return out.transpose(1, 2).contiguous(), None
 
 
 def _attend(

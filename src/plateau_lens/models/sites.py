@@ -58,6 +58,11 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
     """
     from torch import nn
 
+    if model.config.is_encoder_decoder:
+        raise EngineError(
+            f"{type(model).__name__} is an encoder-decoder: what it says depends on a second text; plateau-lens drives "
+            "decoder-only models"
+        )
     n_blocks = model.config.get_text_config().num_hidden_layers
     found = [
         module

@@ -99,7 +99,9 @@ def load_model(
                     f"{source!r} is an encoder-decoder ({config.model_type}); plateau-lens needs a decoder-only "
                     "causal language model"
                 )
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+            # The grouped matrix product that mixtures of experts use by default takes no float64.
+            experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **experts)
     except ResourceError:
         raise
     except Exception as error:  # safetensors, tokenizers and configurations each have errors of their own

@@ -24,6 +24,7 @@ from plateau_lens.models.centring import centred, resolve_centre
 from plateau_lens.models.memory import in_pieces, rows_a_pass
 from plateau_lens.models.prefix import FrozenPrefix, PassOverPrefix, attending_to, step_attention
 from plateau_lens.models.products import Matmul, Products
+from plateau_lens.models.refusals import refusal
 from plateau_lens.models.responses import js_response, kl_response, l2_response
 from plateau_lens.models.sites import Site, decoder_blocks
 from plateau_lens.models.unembedding import Unembedding
@@ -109,6 +110,8 @@ class SuffixEngine:
         self._returns_tuple = False
         self.own_attention = False
         """True for models that bring their own attention and get a plain mask instead of ours."""
+        self._proven: set[tuple[int, int]] = set()
+        """Lengths of prompt and path that parallel steps were tried on."""
         self._learn(centre)
         self._products = Products(model, matmul)
 
@@ -186,7 +189,7 @@ class SuffixEngine:
         Returns:
             float64 tensors, one a response; 0 at step 0.
         """
-        self._refuse_short_windows(prefix.n_ctx, points.shape[1])
+        self._prove(prefix.n_ctx, points.shape[1])
         if points.shape[0] != len(prefix) or points.shape[-1] != self.d_model:
             raise ConfigError(
                 f"points are {tuple(points.shape)} but the prefix has {len(prefix)} pairs and "
@@ -330,24 +333,20 @@ class SuffixEngine:
         with quiet():
             try:
                 self._unembedding.learn(self._run(tokens))
-            except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
                 raise EngineError(f"{name} does not run as a causal decoder of token ids: {error}") from error
             finally:
                 handle.remove()
             self._returns_tuple = tuples[0]
             base = self.site_activations(tokens)
-            # Three unlike steps: a step that sees another one, or another position, gives itself away.
-            points = torch.stack([base, 2 * base, -base.roll(1, dims=-1)], dim=1)
-            alone = torch.cat([self._alone(tokens, points[:, step]) for step in range(points.shape[1])])
+            points, alone = self._unlike_steps(tokens, base)
             self._learn_centring(tokens, base, alone[:1], asked=asked)
             for self.own_attention in (False, True):
                 if self._agrees(tokens, points, alone):
+                    self._proven.add((LEARNING_TOKENS, points.shape[1]))
                     return
-        raise EngineError(
-            f"{name} cannot be driven from {self.site} on: with its attention neither through transformers' "
-            "attention interface nor under a plain 4-D mask do parallel steps give what the model gives for each "
-            "step alone (state-space models, ALiBi and attention of a model's own do that)"
-        )
+        reason = refusal(self.model, self._decoder, base)
+        raise EngineError(f"{name} cannot be driven from {self.site} on: {reason}")
 
     def _learn_centring(self, tokens: Tensor, base: Tensor, plain: Tensor, *, asked: bool | str) -> None:
         """Centre only a model that computes the same from a mean-free stream: not, say, a post-norm one."""
@@ -364,6 +363,37 @@ class SuffixEngine:
                 "stream (its norms do not all subtract the mean first); use centre='auto' or False"
             )
         self.centre = False
+
+    @torch.no_grad()
+    def _prove(self, n_ctx: int, steps: int) -> None:
+        """Refuse prompts on which parallel steps go wrong though shorter ones came out right: local attention."""
+        if (n_ctx, steps) in self._proven:
+            return
+        vocab = self.model.config.get_text_config().vocab_size
+        tokens = (torch.arange(n_ctx, device=self.device) % (vocab - 1) + 1)[None]
+        narrow, self._products = self._products, Products(self.model)
+        try:
+            points, alone = self._unlike_steps(tokens, self.site_activations(tokens))
+            which = torch.arange(steps, device=self.device) % points.shape[1]
+            agrees = self._agrees(tokens, points[:, which], alone[which])
+        finally:
+            self._products = narrow
+        if not agrees:
+            raise EngineError(
+                f"{type(self.model).__name__} cannot be driven with prompts of {n_ctx} tokens and {steps} steps: there "
+                "parallel steps do not give what the model gives for each step alone, though with shorter prompts they "
+                "do (local attention, in windows or chunks that the attention function is not told of); use shorter "
+                "prompts or fewer steps"
+            )
+        self._proven.add((n_ctx, steps))
+
+    def _unlike_steps(self, tokens: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+        """Three points [1, step, d_model] and what the model gives for each alone [step, d_model].
+
+        They are unlike one another: a step that sees another one, or another position, gives itself away.
+        """
+        points = torch.stack([base, 2 * base, -base.roll(1, dims=-1)], dim=1)
+        return points, torch.cat([self._alone(tokens, points[:, step]) for step in range(points.shape[1])])
 
     def _alone(self, tokens: Tensor, point: Float[Tensor, "1 d_model"]) -> Float[Tensor, "1 d_model"]:
         """Read-site state of one step as a whole prompt through the whole model."""
@@ -383,32 +413,17 @@ class SuffixEngine:
         """Whether parallel steps run, and give each what it has alone."""
         try:
             together = self._suffix(self.prefix(tokens), points, need_final=True)[0][0]
-        except (EngineError, RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+        except torch.OutOfMemoryError:
+            raise
+        except (EngineError, RuntimeError, ValueError, TypeError, LookupError, AttributeError):
             return False
         error = (together - alone).abs().max() / alone.abs().max()
         return bool(error <= LEARNING_LIMIT.get(self.model.dtype, 0.1))
 
     def _refuse_long_prompts(self, n_ctx: int) -> None:
         longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if isinstance(longest, int) and n_ctx > longest:
+        if isinstance(longest, int) and 0 < longest < n_ctx:
             raise ConfigError(
                 f"prompts have {n_ctx} tokens, but {type(self.model).__name__} has {longest} positions; "
                 "use a smaller prompts.n_ctx"
-            )
-
-    def _refuse_short_windows(self, n_ctx: int, steps: int) -> None:
-        """Attention that looks at less than the prompt, other than by a sliding window it tells us of."""
-        config = self.model.config.get_text_config()
-        chunk = getattr(config, "attention_chunk_size", None)
-        if chunk is not None and chunk < n_ctx:
-            raise EngineError(
-                f"{type(self.model).__name__} attends in chunks of {chunk} tokens, prompts have {n_ctx}; "
-                f"use prompts of at most {chunk} tokens"
-            )
-        # A model with its own attention counts its window in keys, of which the parallel steps are part.
-        window = getattr(config, "window_size", None) if self.own_attention else None
-        if isinstance(window, int) and window < n_ctx + steps:
-            raise EngineError(
-                f"{type(self.model).__name__} has local attention over {window} keys, but a prompt of {n_ctx} tokens "
-                f"and {steps} steps need {n_ctx + steps}; use shorter prompts or fewer steps"
             )
