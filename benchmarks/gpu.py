@@ -115,12 +115,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     population = max(arguments.population, arguments.pairs)
     tokens = torch.randint(20, model.config.vocab_size, (population, N_CTX))
     dictionary = random_dictionary(model.config.n_embd, d_sae=arguments.d_sae, device=arguments.device)
-    papers = {
-        matmul: Paper(
-            SuffixEngine(model, matmul=matmul), tokens.to(device), dictionary, unit_size=arguments.unit_size
-        )
-        for matmul in arguments.matmul
-    }
+    papers: dict[str, Paper] = {}
+    for matmul in arguments.matmul:
+        engine = SuffixEngine(model) if matmul == "float32" else SuffixEngine(model, matmul=matmul)
+        papers[matmul] = Paper(engine, tokens.to(device), dictionary, unit_size=arguments.unit_size)
     runs: dict[str, list[dict[str, float]]] = {matmul: [] for matmul in papers}
     for paper in papers.values():
         paper.run(min(arguments.pairs, arguments.unit_size))
@@ -154,7 +152,7 @@ def main() -> None:
     parser.add_argument("--unit-size", type=int, default=100)
     parser.add_argument("--d-sae", type=int, default=24_576)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--matmul", nargs="+")
+    parser.add_argument("--matmul", nargs="+", choices=("float32", "tf32", "bfloat16"))
     parser.add_argument("--tiny", action="store_true", help="a tiny model, to try the script itself")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

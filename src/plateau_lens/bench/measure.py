@@ -145,7 +145,9 @@ class _Bench:
             ratios[f"vs_full_forward.{n_ctx}"] = ratio(seconds[f"full_forward/{n_ctx}"], ours[n_ctx])
         limit = self._limit(seconds)
         if limit is not None:
-            ratios["fraction_of_limit"] = ratio([limit["seconds"]] * repeats, ours[SHORT])
+            best = limit["best_product"]
+            products = limit["flops"]["total"] / self.probes[best].flops
+            ratios["fraction_of_limit"] = ratio([products * took for took in seconds[best]], ours[SHORT])
         ratios["bf16_speedup"] = ratio(ours[SHORT], self._a_curve(seconds, "ours_bfloat16", SHORT))
         ratios["l2_only_speedup"] = ratio(ours[SHORT], self._a_curve(seconds, "ours_l2_only", SHORT))
         if LONG in self.paths:
@@ -166,18 +168,21 @@ class _Bench:
     # -- the works ----------------------------------------------------------------------------------------
 
     def _works(self) -> dict[str, Work]:
-        """Every work, in the order in which a round runs them."""
-        works: dict[str, Work] = {}
-        for n_ctx, paths in self.paths.items():
-            works |= _halves(f"ours/{n_ctx}", Ours(self.engine, paths))
+        """Every work, in the order in which a round runs them: what is compared lies close together."""
         short = self.paths[SHORT]
-        works |= _halves("ours_bfloat16", Ours(self.half, short))
-        works |= _halves("ours_l2_only", Ours(self.engine, short, ("l2",)))
-        works |= dict(self.probes)
-        for n_ctx in self._compared():
-            if self.lens is not None:
-                works[f"transformer_lens/{n_ctx}"] = self._by_transformer_lens(n_ctx)
-            works[f"full_forward/{n_ctx}"] = self._by_full_forward(n_ctx)
+        works: dict[str, Work] = {
+            **_halves("ours_bfloat16", Ours(self.half, short)),
+            **_halves(f"ours/{SHORT}", Ours(self.engine, short)),
+            **self.probes,
+            **_halves("ours_l2_only", Ours(self.engine, short, ("l2",))),
+        }
+        for n_ctx, paths in self.paths.items():
+            if n_ctx != SHORT:
+                works |= _halves(f"ours/{n_ctx}", Ours(self.engine, paths))
+            if n_ctx in self._compared():
+                if self.lens is not None:
+                    works[f"transformer_lens/{n_ctx}"] = self._by_transformer_lens(n_ctx)
+                works[f"full_forward/{n_ctx}"] = self._by_full_forward(n_ctx)
         device = str(self.engine.device)
         dictionary = random_dictionary(
             self.engine.d_model, d_sae=self.sizes.d_sae, active=self.sizes.active, device=device

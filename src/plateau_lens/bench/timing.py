@@ -55,10 +55,6 @@ class Ratio(NamedTuple):
     """Of the ratios within each round."""
     highest: float
 
-    def over(self, factor: float) -> Ratio:
-        """The same for a denominator ``factor`` times as large."""
-        return Ratio(self.value / factor, self.lowest / factor, self.highest / factor)
-
 
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     """``median(numerator) / median(denominator)``, and the spread over rounds (both have one value a round)."""
