@@ -61,7 +61,7 @@ def test_figures_follow_from_the_samples(quick_record: dict[str, Any]):
 
 
 def test_the_fraction_of_a_limit_that_is_known(monkeypatch: pytest.MonkeyPatch):
-    """On a machine of 1 GFLOP/s (0.5 for all products but one), curves that take a quarter longer than their products."""
+    """Products at 1 GFLOP/s at best, and curves that take a quarter longer than theirs."""
     flops = 21 * (2 * 3 * 12 * 64**2 + 4 * 3 * 64 * 10 + 2 * 64 * 500)
     curves = QUICK.pairs * QUICK.kinds
 
