@@ -134,6 +134,7 @@ class _Bench:
         """Compare what is measured, time it, and put the figures together."""
         self.tell("comparing results")
         differences = self._differences()
+        counted = self._unembeddings()
         seconds = interleaved(self._works(), rounds=repeats, device=self.engine.device, tell=self.tell)
         ours = {n_ctx: self._a_curve(seconds, f"ours/{n_ctx}", n_ctx) for n_ctx in self.paths}
         ratios: dict[str, Ratio] = {}
@@ -157,7 +158,7 @@ class _Bench:
             **_nested(ratios),
             "spread": {name: [found.lowest, found.highest] for name, found in ratios.items()},
             "missing": self.missing,
-            "unembeddings": self._unembeddings(),
+            "unembeddings": counted,
             "largest_difference": differences,
             "seconds_a_curve": {str(n_ctx): statistics.median(ours[n_ctx]) for n_ctx in ours},
             "limit": limit,
@@ -263,7 +264,7 @@ class _Bench:
         }
 
     def _unembeddings(self) -> dict[str, int]:
-        """How often one curve computes something as wide as the vocabulary."""
+        """Products that give logits in one curve, with and without KL."""
         paths = self.paths[SHORT]
         return {
             "l2": unembeddings(self.engine, paths, ("l2",)),
