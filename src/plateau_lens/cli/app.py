@@ -105,6 +105,37 @@ def check(
 
 
 @app.command()
+def bench(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Hub id, local folder or wheel:NAME==VERSION; default GPT-2 small's shape."),
+    ] = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default torch's own choice.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Timed rounds; default 5.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes: seconds, to see that it works.")
+    ] = False,
+    device: Device = None,
+) -> None:
+    """Measure speed: against TransformerLens, the full forward pass and the machine's limit, interleaved."""
+    from plateau_lens.cli.bench import bench_command
+
+    bench_command(
+        model,
+        quick=quick,
+        repeats=repeats,
+        threads=threads,
+        device=device or "cpu",
+        out=out,
+        as_json=json_,
+    )
+
+
+@app.command()
 def presets() -> None:
     """List the presets."""
     from plateau_lens.cli.presets import presets_command

@@ -1,0 +1,1 @@
+"""How fast the engine is: against other ways to the same curves, and against the machine's own limit."""
