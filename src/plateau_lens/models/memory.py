@@ -44,27 +44,31 @@ def in_pieces(n: int, size: int, work: Callable[[slice], T]) -> Iterator[T]:
     start = 0
     while start < n:
         piece = slice(start, min(n, start + size))
-        reason = ""
-        try:
-            done = work(piece)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            reason = (str(error).splitlines() or ["MemoryError"])[0]
-        if reason:
-            # Only here is the failed pass's memory free: as long as its error lived, so did its frames.
-            size = (piece.stop - piece.start) // 2
-            if not size:
-                raise ResourceError(
-                    f"there is not memory enough for a single prompt and its steps ({reason}); use a smaller "
-                    "prompts.n_ctx or n_steps, or a device with more memory"
-                )
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        done, reason = _tried(work, piece)
+        if done:
+            start = piece.stop
+            yield from done
             continue
-        start = piece.stop
-        yield done  # pyright: ignore[reportPossiblyUnbound]
+        # Only out here is the failed pass's memory free: as long as its error lived, so did its frames.
+        size = (piece.stop - piece.start) // 2
+        if not size:
+            raise ResourceError(
+                f"there is not memory enough for a single prompt and its steps ({reason}); use a smaller "
+                "prompts.n_ctx or n_steps, or a device with more memory"
+            )
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _tried(work: Callable[[slice], T], piece: slice) -> tuple[list[T], str]:
+    """What the work gives, or nothing and why memory ran out."""
+    try:
+        return [work(piece)], ""
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return [], (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -246,13 +246,13 @@ def _attend(
         to_past = to_past.div_(softcap).tanh_().mul_(softcap)
         to_self = softcap * torch.tanh(to_self / softcap)
     highest = torch.maximum(to_past.amax(-1, keepdim=True), to_self) if to_past.shape[-1] else to_self
-    if s_aux is not None:
-        sink = s_aux.reshape(1, -1, 1, 1).to(wide)
+    sink = None if s_aux is None else s_aux.reshape(1, -1, 1, 1).to(wide)
+    if sink is not None:
         highest = torch.maximum(highest, sink)
     to_past = to_past.sub_(highest).exp_()
     to_self = (to_self - highest).exp_()
     total = to_past.sum(-1, keepdim=True) + to_self
-    if s_aux is not None:
+    if sink is not None:
         total = total + (sink - highest).exp_()
     from_past = by_head(by_group(to_past.to(query.dtype)) @ past_value)
     return torch.addcmul(from_past.to(wide), to_self, own_value.to(wide)).div_(total).to(query.dtype)

@@ -80,7 +80,7 @@ def _narrow_weights(model: nn.Module) -> list[tuple[nn.Module, nn.Parameter]]:
 
 @contextmanager
 def _swapped(weights: list[tuple[nn.Module, nn.Parameter]]) -> Generator[None]:
-    before: list[Tensor] = [module.weight for module, _ in weights]
+    before = [module.weight for module, _ in weights]
     try:
         for module, weight in weights:
             module.weight = weight

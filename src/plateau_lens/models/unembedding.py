@@ -92,6 +92,7 @@ class Unembedding:
         if not self.linear:
             raise EngineError(f"the unembedding of {type(self.model).__name__} is not a matrix product")
         layer = self.model.get_output_embeddings()
+        assert isinstance(layer, nn.Linear)
         weight = products.weight_of(layer)
         pairs, steps, d_model = hidden.shape
         wide = torch.promote_types(hidden.dtype, torch.float32)
