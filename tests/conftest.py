@@ -15,6 +15,8 @@ import torch
 from jaxtyping import install_import_hook
 from scipy.spatial.distance import jensenshannon
 
+from architectures import ARCHITECTURES, REFUSED, VOCAB
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Two processes run the tests (`pytest -n 2`), on machines of two cores; their children inherit this.
@@ -43,134 +45,20 @@ def pytest_configure() -> None:
         import sae_lens  # noqa: F401
 
 
-VOCAB = 200
-LLAMA_LIKE: dict[str, Any] = {
-    "vocab_size": VOCAB,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 160,
-}
-GPT2_LIKE: dict[str, Any] = {
-    "vocab_size": VOCAB,
-    "n_embd": 32,
-    "n_layer": 4,
-    "n_head": 4,
-    "n_positions": 160,
-}
-NEOX_LIKE = {key: value for key, value in LLAMA_LIKE.items() if key != "num_key_value_heads"}
-WINDOW = 5
-"""Sliding window, tokens: shorter than every prompt of the engine tests."""
-GEMMA_LIKE = {**LLAMA_LIKE, "head_dim": 8, "sliding_window": WINDOW, "query_pre_attn_scalar": 8}
-BOTH_LAYER_TYPES = ["sliding_attention", "full_attention"] * 2
-EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
-
-ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
-    # name: transformers' model type, its configuration, where its list of blocks is
-    "gpt2": ("gpt2", GPT2_LIKE, "transformer.h"),
-    "gpt_neox": ("gpt_neox", NEOX_LIKE, "gpt_neox.layers"),
-    "llama": ("llama", LLAMA_LIKE, "model.layers"),
-    "qwen3": ("qwen3", {**LLAMA_LIKE, "head_dim": 8}, "model.layers"),
-    "gemma3": ("gemma3_text", {**GEMMA_LIKE, "layer_types": BOTH_LAYER_TYPES}, "model.layers"),
-    "gemma2": (
-        "gemma2",
-        {**GEMMA_LIKE, "attn_logit_softcapping": 3.0, "final_logit_softcapping": 2.0},
-        "model.layers",
-    ),
-    "mistral": ("mistral", {**LLAMA_LIKE, "sliding_window": WINDOW}, "model.layers"),
-    "mixtral": ("mixtral", {**LLAMA_LIKE, **EXPERTS}, "model.layers"),
-    "opt": (
-        "opt",
-        {
-            "vocab_size": VOCAB,
-            "hidden_size": 32,
-            "word_embed_proj_dim": 32,
-            "ffn_dim": 48,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "max_position_embeddings": 160,
-        },
-        "model.decoder.layers",
-    ),
-    "phi": ("phi", {**LLAMA_LIKE, "num_key_value_heads": 4, "partial_rotary_factor": 0.5}, "model.layers"),
-    "starcoder2": ("starcoder2", {**LLAMA_LIKE, "sliding_window": WINDOW}, "model.layers"),
-    "olmo2": ("olmo2", LLAMA_LIKE, "model.layers"),
-    "cohere": ("cohere", {**LLAMA_LIKE, "logit_scale": 1.0}, "model.layers"),
-    "stablelm": ("stablelm", LLAMA_LIKE, "model.layers"),
-    "granite": (
-        "granite",
-        {**LLAMA_LIKE, "embedding_multiplier": 3.0, "residual_multiplier": 0.5, "logits_scaling": 2.0},
-        "model.layers",
-    ),
-    "gptj": ("gptj", {**GPT2_LIKE, "rotary_dim": 4}, "transformer.h"),
-    "gpt_oss": (
-        "gpt_oss",
-        {**LLAMA_LIKE, **EXPERTS, "head_dim": 8, "sliding_window": WINDOW},
-        "model.layers",
-    ),
-    "gpt_neo": (
-        "gpt_neo",
-        {
-            "vocab_size": VOCAB,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_layers": 4,
-            "num_heads": 4,
-            "max_position_embeddings": 160,
-            "attention_types": [[["global", "local"], 2]],
-            "window_size": 160,
-        },
-        "transformer.h",
-    ),
-    "mpt": ("mpt", {"vocab_size": VOCAB, "d_model": 32, "n_layers": 4, "n_heads": 4}, "transformer.blocks"),
-    "bloom": ("bloom", {"vocab_size": VOCAB, "hidden_size": 32, "n_layer": 4, "n_head": 4}, "transformer.h"),
-    "falcon-alibi": (
-        "falcon",
-        {
-            "vocab_size": VOCAB,
-            "hidden_size": 32,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "alibi": True,
-        },
-        "transformer.h",
-    ),
-    "llama4": (
-        "llama4_text",
-        {
-            **LLAMA_LIKE,
-            "head_dim": 8,
-            "intermediate_size_mlp": 48,
-            "num_local_experts": 2,
-            "interleave_moe_layer_step": 2,
-            "attention_chunk_size": WINDOW,
-        },
-        "model.layers",
-    ),
-    "doge": ("doge", LLAMA_LIKE, "model.layers"),
-    "bert": ("bert", {**NEOX_LIKE, "is_decoder": False}, "bert.encoder.layer"),
-    "mamba": (
-        "mamba",
-        {"vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 4, "state_size": 4},
-        "backbone.layers",
-    ),
-    "lfm2": ("lfm2", {**LLAMA_LIKE, "layer_types": ["conv", "full_attention"] * 2}, "model.layers"),
-}
 TOKEN_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 
 def build_tiny_model(architecture: str, *, seed: int = 0, **changes: Any) -> Any:
     """A random 4-block model, d_model 32, whose responses are far from trivial."""
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     from plateau_lens.models.quiet import quiet
 
-    model_type, table, _ = ARCHITECTURES[architecture]
+    row = {**ARCHITECTURES, **REFUSED}[architecture]
     with quiet():
-        config = CONFIG_MAPPING[model_type](**{**TOKEN_IDS, **table, **changes})
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        config = CONFIG_MAPPING[row.model_type](**{**TOKEN_IDS, **row.config, **changes})
+        maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = maker.from_config(config, dtype=torch.float32)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -183,14 +71,14 @@ def build_tiny_model(architecture: str, *, seed: int = 0, **changes: Any) -> Any
 
 @pytest.fixture(scope="session")
 def make_tiny_model() -> Callable[..., Any]:
-    """Random tiny models by architecture (see ``ARCHITECTURES``); the caller may change what it gets."""
+    """Random tiny models by architecture (see ``architectures.py``); the caller may change what it gets."""
     return build_tiny_model
 
 
 @pytest.fixture(scope="session")
 def blocks_of() -> Callable[[Any, str], Any]:
     """The blocks of a model by the path its architecture keeps them at, not by our own search."""
-    return lambda model, architecture: model.get_submodule(ARCHITECTURES[architecture][2])
+    return lambda model, architecture: model.get_submodule(ARCHITECTURES[architecture].blocks)
 
 
 def full_pass(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from architectures import ARCHITECTURES
 from plateau_lens.models.centring import centred, resolve_centre
 from plateau_lens.models.quiet import quiet
 from plateau_lens.models.suffix import SuffixEngine
@@ -16,22 +17,11 @@ TOKENS = torch.randint(5, 200, (4, 10), generator=torch.Generator().manual_seed(
 
 
 @pytest.mark.parametrize(
-    ("architecture", "wanted"),
-    [
-        ("gpt2", True),
-        ("gpt_neox", True),
-        ("opt", True),
-        ("cohere", True),
-        ("llama", False),
-        ("qwen3", False),
-        ("gemma3", False),
-        ("mistral", False),
-        ("olmo2", False),
-    ],
+    "architecture",
+    ["gpt2", "gpt_neox", "opt", "cohere", "nemotron", "llama", "qwen3", "gemma3", "mistral", "olmo2"],
 )
-def test_auto_centres_layer_norm_models_alone(
-    architecture: str, wanted: bool, make_tiny_model: Callable[..., Any]
-):
+def test_auto_centres_layer_norm_models_alone(architecture: str, make_tiny_model: Callable[..., Any]):
+    wanted = ARCHITECTURES[architecture].centred
     model = make_tiny_model(architecture)
     assert resolve_centre(model, "auto") is wanted
     assert resolve_centre(model, True) is True

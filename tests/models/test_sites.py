@@ -62,7 +62,7 @@ def test_the_read_site_has_to_be_behind_the_site(
 
 
 @pytest.mark.parametrize(
-    "architecture", ["gpt2", "gpt_neox", "llama", "opt", "mixtral", "gptj", "qwen3", "gemma3", "mpt"]
+    "architecture", ["gpt2", "gpt_neox", "llama", "opt", "mixtral", "gptj", "qwen3", "gemma3", "xglm"]
 )
 def test_blocks_are_found(
     architecture: str, make_tiny_model: Callable[..., Any], blocks_of: Callable[..., Any]

@@ -47,7 +47,8 @@ def check(
     """Hold the engine against the model's own forward pass.
 
     Prompts are random token ids (any text will do for an identity), targets each other's activations. Limits
-    are relative to the largest response: 1e-4 in float32, 1e-8 in float64, 0.1 in bfloat16.
+    are relative to the largest response: 1e-4 in float32, 0.1 in bfloat16, and 1e-5 in float64, in which some
+    models take a softmax or a router in float32 all the same.
 
     Args:
         engine: of the model and site to check.
@@ -65,7 +66,7 @@ def check(
     points = base[:, None] + fraction[None, :, None] * (target - base)[:, None]
     fast = engine.respond(engine.prefix(tokens), points, ("l2", "kl"))
     slow = full_responses(engine, tokens, points, ("l2", "kl"))
-    limit = {torch.float64: 1e-8, torch.float32: 1e-4}.get(engine.model.dtype, 0.1)
+    limit = {torch.float64: 1e-5, torch.float32: 1e-4}.get(engine.model.dtype, 0.1)
     findings = [
         _relative("full pass, L2", fast["l2"], slow["l2"], limit, "every step as its own whole prompt"),
         _relative("full pass, KL", fast["kl"], slow["kl"], limit, "every step as its own whole prompt"),

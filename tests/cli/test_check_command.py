@@ -1,0 +1,38 @@
+"""``plateau-lens check`` on a folder: a model that is unlike the others, and one that is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plateau_lens.cli import invoke
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_proves_itself_on_latent_attention_and_experts(
+    dtype: str, make_tiny_model: Callable[..., Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    make_tiny_model("deepseek_v3").save_pretrained(tmp_path)
+    capfd.readouterr()
+    assert invoke(["check", str(tmp_path), "--site", "blocks.2.hook_resid_pre", "--dtype", dtype]) == 0
+    printed = capfd.readouterr().out
+    assert "DeepseekV3ForCausalLM: blocks.2.hook_resid_pre to blocks.3.hook_resid_post" in " ".join(
+        printed.split()
+    )
+    assert "FAILED" not in printed
+    assert printed.count(" ok ") == 6
+
+
+def test_says_why_a_model_is_refused(
+    make_tiny_model: Callable[..., Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    make_tiny_model("lfm2").save_pretrained(tmp_path)
+    capfd.readouterr()
+    assert invoke(["check", str(tmp_path)]) == 1
+    printed = " ".join(capfd.readouterr().err.split())
+    assert "Lfm2ForCausalLM cannot be driven" in printed
+    assert "blocks 0, 2 keep a running state" in printed
+    assert "Traceback" not in printed
