@@ -88,7 +88,13 @@ def measure(pairs: int, unit_size: int, folder: Path) -> dict[str, Any]:
             "sae": {"source": make_sae(folder)},
             "pairs": pairs,
             "unit_size": unit_size,
-            "kinds": ["model-generated", "random", "synthetic-structured", "synthetic-baseline", "sae-reconstruction"],
+            "kinds": [
+                "model-generated",
+                "random",
+                "synthetic-structured",
+                "synthetic-baseline",
+                "sae-reconstruction",
+            ],
         }
     )
     config = load_config(config.model_dump(mode="json"), {"kinds.synthetic-structured.neighbours": 20})
@@ -131,7 +137,7 @@ def main() -> None:
         text = json.dumps(measure(options.pairs, options.unit_size, folder), indent=2)
     if options.json:
         options.json.write_text(text + "\n")
-    print(text)  # noqa: T201
+    print(text)
 
 
 if __name__ == "__main__":

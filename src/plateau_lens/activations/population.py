@@ -36,7 +36,9 @@ class Population:
     @cached_property
     def mean(self) -> Float[torch.Tensor, " d_model"]:
         """Mean activation, float64."""
-        return sum(rows.double().sum(dim=0) for rows in self._blocks()) / len(self)
+        import torch
+
+        return torch.stack([rows.double().sum(dim=0) for rows in self._blocks()]).sum(dim=0) / len(self)
 
     def gaussian(
         self, generators: Sequence[np.random.Generator], *, scale: float = 1.0

@@ -52,7 +52,9 @@ def _end_of_path_l2(config: RunConfig, folder: RunFolder) -> float:
         model_generated & (pl.col("experiment") == "examples"),
         pl.lit(True),
     ):
-        blocks = (block.filter(schedule & chosen).select(at_end).drop_nans() for block in folder.curve_blocks())
+        blocks = (
+            block.filter(schedule & chosen).select(at_end).drop_nans() for block in folder.curve_blocks()
+        )
         ends = pl.concat([block.collect() for block in blocks])["end"].to_numpy()
         if len(ends):
             return float(np.median(ends))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +20,6 @@ from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import PairBlock, make_kinds
 from plateau_lens.experiments.plan import Unit
 from plateau_lens.experiments.prepare import Prepared, Resources
-from plateau_lens.glossary import Response
 from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix
 from plateau_lens.numerics.schedules import last_usable_step, offsets
@@ -69,7 +68,8 @@ class _Curves(NamedTuple):
     """What all of them share: experiment, kind, schedule."""
     known: dict[str, np.ndarray]
     """One number a pair: pair, prompt, distance, last_step."""
-    measured: dict[Response, Float[np.ndarray, "pair step"]]
+    measured: Mapping[str, Float[np.ndarray, "pair step"]]
+    """Response to its curves."""
     engine_seconds: float
 
 
@@ -154,9 +154,7 @@ class Worker:
                     activations[f"target.{experiment}.{label}"] = _fp32(activation)
                     yield _Path(experiment, label, block.base, activation)
 
-    def _curves(
-        self, path: _Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray
-    ) -> Iterator[_Curves]:
+    def _curves(self, path: _Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray) -> Iterator[_Curves]:
         apart = (path.target - path.base).double()
         length = torch.linalg.vector_norm(apart, dim=-1)
         # Where base and target coincide there is no direction: NaN, and so is every response.
