@@ -52,8 +52,17 @@ def make_model(folder: Path) -> str:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    sizes = {"n_embd": D_MODEL, "n_layer": 2, "n_head": 2, "n_positions": 80, "vocab_size": VOCAB}
-    model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0, initializer_range=0.3))
+    config = GPT2Config(
+        vocab_size=VOCAB,
+        n_positions=80,
+        n_embd=D_MODEL,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.3,
+    )
+    model: Any = GPT2LMHeadModel(config)
     model.save_pretrained(folder / "model")
     return str(folder / "model")
 
@@ -88,16 +97,15 @@ def measure(pairs: int, unit_size: int, folder: Path) -> dict[str, Any]:
             "sae": {"source": make_sae(folder)},
             "pairs": pairs,
             "unit_size": unit_size,
-            "kinds": [
-                "model-generated",
-                "random",
-                "synthetic-structured",
-                "synthetic-baseline",
-                "sae-reconstruction",
-            ],
+            "kinds": {
+                "model-generated": {},
+                "random": {},
+                "synthetic-structured": {"neighbours": 20},
+                "synthetic-baseline": {},
+                "sae-reconstruction": {},
+            },
         }
     )
-    config = load_config(config.model_dump(mode="json"), {"kinds.synthetic-structured.neighbours": 20})
     found = run(config, folder / "run", progress=stages.tell)
     stages.tell("end", pairs, pairs)
     manifest = found.manifest()

@@ -213,8 +213,11 @@ class RunFolder:
         path = self.path / JOURNAL
         if path.is_file():
             for line in path.read_text().splitlines(keepends=True):
-                if line.endswith("\n"):
-                    yield json.loads(line)
+                try:
+                    if line.endswith("\n"):
+                        yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise RunFolderError(f"a line of {path} is not JSON: {error}") from None
 
     # -- writing ------------------------------------------------------------------------------------------
 

@@ -27,6 +27,9 @@ from plateau_lens.glossary import (
 REFERENCE = "model-generated"
 """The kind that every other one is measured against."""
 
+ROWS_A_PART = 1_000_000
+"""Rows of ``steps.parquet`` whose keys are read at once."""
+
 PAPER_ORDER = (REFERENCE, "random", "synthetic-baseline", "synthetic-structured", "sae-reconstruction")
 EXPERIMENT_NAMES: dict[Experiment, str] = {"toward": "Toward", "from": "From", "examples": "Examples"}
 RESPONSE_SYMBOLS: dict[Response, str] = {"l2": "L2", "kl": "KL", "js": "JS"}
@@ -129,18 +132,20 @@ class RunData:
         if response not in self.config.responses or schedule not in self.config.schedules:
             return
         for kind in self.config.example_kinds if experiment == "examples" else self.kinds:
-            where = {"experiment": experiment, "kind": kind, "schedule": schedule}
-            wanted = [pl.col(column) == value for column, value in where.items()]
-            as_array = pl.col(response).list.to_array(self.config.n_steps + 1)
-            blocks = [
-                block.filter(*wanted).select("pair", "last_step", "prompt", as_array).collect()
-                for block in self.folder.curve_blocks()
-            ]
-            rows = pl.concat(blocks).sort("pair")
-            if rows.height:
-                yield Curves(
-                    kind, rows[response].to_numpy(), rows["last_step"].to_numpy(), rows["prompt"].to_numpy()
-                )
+            found = self._curves_of(kind, experiment, schedule, response)
+            if len(found.last):
+                yield found
+
+    def _curves_of(self, kind: str, experiment: Experiment, schedule: Schedule, response: Response) -> Curves:
+        where = {"experiment": experiment, "kind": kind, "schedule": schedule}
+        wanted = [pl.col(column) == value for column, value in where.items()]
+        responses, last, prompt = [], [], []
+        for block in self.folder.curve_blocks():
+            rows = block.filter(*wanted).select("last_step", "prompt", response).collect()
+            responses.append(rows[response].list.to_array(self.config.n_steps + 1).to_numpy())
+            last.append(rows["last_step"].to_numpy())
+            prompt.append(rows["prompt"].to_numpy())
+        return Curves(kind, np.concatenate(responses), np.concatenate(last), np.concatenate(prompt))
 
     def prompts(self) -> dict[int, str]:
         """Text of every prompt by its index, each once: several example pairs share one."""
@@ -160,7 +165,7 @@ def load(folder: RunFolder) -> RunData:
     """
     config = folder.config()
     steps = _steps(folder, config)
-    found = steps.select(*Group._fields, "kind").unique().collect()
+    found = _distinct(steps.select(*Group._fields, "kind"))
     measured = found["kind"].unique().to_list()
     shown = config.example_kinds if "examples" in config.experiments else ()
     order = [*PAPER_ORDER, *config.kinds]
@@ -190,6 +195,13 @@ def _reference(config: RunConfig, kinds: Sequence[str]) -> str | None:
     """The kind called model-generated, else the first label that the configuration says is one."""
     renamed = (label for label in kinds if config.kinds.get(label, {}).get("kind") == REFERENCE)
     return REFERENCE if REFERENCE in kinds else next(renamed, None)
+
+
+def _distinct(rows: pl.LazyFrame) -> pl.DataFrame:
+    """``rows.unique()``, of which a part is in memory at a time."""
+    count = rows.select(pl.len()).collect().item()
+    parts = [rows.slice(start, ROWS_A_PART).unique().collect() for start in range(0, count, ROWS_A_PART)]
+    return pl.concat([rows.limit(0).collect(), *parts]).unique()
 
 
 def _ordered_groups(found: pl.DataFrame) -> list[Group]:
