@@ -105,10 +105,9 @@ class TestRandom:
 
     def test_the_linear_map_is_exact(self, population: Population):
         # A draw is mean + g M with M M^T's covariance: M^T M must be the sample covariance to rounding.
-        m = population.deviations.numpy()
-        np.testing.assert_allclose(
-            m.T @ m, np.cov(population.activations.double().numpy(), rowvar=False), rtol=0, atol=1e-12
-        )
+        rows = population.activations.double().numpy()
+        m = (rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1)
+        np.testing.assert_allclose(m.T @ m, np.cov(rows, rowvar=False), rtol=0, atol=1e-12)
         one = population.gaussian([rng(1, "a", 0)]).double().numpy()[0]
         g = rng(1, "a", 0).standard_normal(80)
         np.testing.assert_allclose(one, population.mean.numpy() + g @ m, rtol=0, atol=1e-5)

@@ -230,6 +230,38 @@ class TestFolder:
         assert done.stdout.strip() == "[]"
 
 
+class TestSeconds:
+    def test_engine_seconds_are_those_inside_the_engine(
+        self, configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        from plateau_lens.experiments import worker
+        from plateau_lens.models.suffix import SuffixEngine
+
+        class Clock:
+            """Moves on by 1 in `respond`, 10 in `prefix` and 1000 in everything a kind draws."""
+
+            now = 0.0
+
+            def perf_counter(self) -> float:
+                return self.now
+
+            def moving(self, method: Callable[..., Any], by: float) -> Callable[..., Any]:
+                def moved(*args: Any, **kwargs: Any) -> Any:
+                    self.now += by
+                    return method(*args, **kwargs)
+
+                return moved
+
+        clock = Clock()
+        monkeypatch.setattr(worker, "time", clock)
+        monkeypatch.setattr(SuffixEngine, "respond", clock.moving(SuffixEngine.respond, 1))
+        monkeypatch.setattr(SuffixEngine, "prefix", clock.moving(SuffixEngine.prefix, 10))
+        monkeypatch.setattr(worker.Worker, "_draw", clock.moving(worker.Worker._draw, 1000))
+        changes = {"experiments": ["toward"], "kinds": ["random"], "sae": None, "responses": ["l2"]}
+        folder = run(configure(**changes), tmp_path / "run", report=False)
+        assert folder.manifest()["engine_seconds"] == 3 * (10 + 2)  # three units, two schedules each
+
+
 class TestNumbers:
     @pytest.fixture
     def model(self, tiny_model_folder: Path) -> Any:
@@ -438,6 +470,47 @@ class TestResuming:
         assert computed == [0, 1, 2, 3, 4]
         assert_same_numbers(folder, finished, limit=0)
         assert folder.steps().equals(finished.steps(), null_equal=True)
+
+    def test_killed_while_a_shard_is_entered(
+        self,
+        finished: RunFolder,
+        configure: Callable[..., RunConfig],
+        computed: list[int],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        real = RunFolder.enter_shard
+
+        def killed(self: RunFolder, checksums: Any, **totals: float) -> None:
+            real(self, checksums, **totals)
+            if "curves/part-00002.parquet" in checksums:
+                journal = self.path / "manifest.jsonl"
+                journal.write_bytes(journal.read_bytes()[:-9])
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RunFolder, "enter_shard", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run(configure(), tmp_path / "run", report=False)
+        folder = run(configure(), tmp_path / "run", report=False)
+        assert computed == [0, 1, 2, 2, 3, 4]
+        assert shard_files(folder) == shard_files(finished)
+        assert folder.manifest()["shards"] == finished.manifest()["shards"]
+
+    def test_the_manifest_is_written_as_often_for_many_shards_as_for_few(
+        self, configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        written: list[int] = []
+        real = RunFolder.write_manifest
+
+        def write(self: RunFolder, manifest: Any) -> None:
+            written.append(len(manifest["shards"]))
+            real(self, manifest)
+
+        monkeypatch.setattr(RunFolder, "write_manifest", write)
+        changes = {"experiments": ["toward"], "kinds": ["random"], "sae": None, "responses": ["l2"]}
+        run(configure(unit_size=1, **changes), tmp_path / "run", report=False)
+        assert written == [0, 3 * PAIRS]
 
     @pytest.mark.parametrize("name", ["steps.parquet", "prompts.parquet", "config.yaml"])
     def test_a_table_that_is_gone_is_made_again(

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from plateau_lens import RunFolder, RunFolderError
+from plateau_lens import RunFolder, RunFolderError, load_config
+from plateau_lens.experiments import store
+from plateau_lens.experiments.config import dump
 from plateau_lens.experiments.store import FORMAT, whole_file
 
 
@@ -105,6 +108,81 @@ class TestShards:
         with pytest.raises(OSError, match="no space left"):
             folder.write_shard(0, *shard())
         assert not [name for name in names_in(folder.path) if "curves" in name or name.endswith(".tmp")]
+
+
+class TestJournal:
+    @pytest.fixture
+    def begun(self, folder: RunFolder) -> RunFolder:
+        folder.write_manifest({"format": FORMAT, "seconds": 1.0, "shards": {"a": "1"}})
+        folder.enter_shard({"b": "2"}, seconds=2.5)
+        folder.enter_shard({"c": "3"}, seconds=4.0)
+        return folder
+
+    def test_what_is_entered_is_read_with_the_manifest(self, begun: RunFolder):
+        wanted = {"format": FORMAT, "seconds": 4.0, "shards": {"a": "1", "b": "2", "c": "3"}}
+        assert begun.manifest() == wanted
+
+    def test_the_manifest_itself_is_not_written_again(self, begun: RunFolder):
+        assert json.loads((begun.path / "manifest.json").read_text())["shards"] == {"a": "1"}
+
+    def test_it_ends_when_the_manifest_has_it_all(self, begun: RunFolder):
+        whole = begun.manifest()
+        begun.write_manifest(whole)
+        assert names_in(begun.path) == ["manifest.json"]
+        assert begun.manifest() == whole
+
+    def test_killed_between_the_manifest_and_the_end_of_the_journal(self, begun: RunFolder):
+        whole = begun.manifest()
+        journal = (begun.path / "manifest.jsonl").read_bytes()
+        begun.write_manifest(whole)
+        (begun.path / "manifest.jsonl").write_bytes(journal)
+        assert begun.manifest() == whole
+
+    def test_an_entry_that_was_cut_short_does_not_count(self, begun: RunFolder):
+        journal = (begun.path / "manifest.jsonl").read_bytes()
+        second = journal.index(b"\n") + 1
+        for end in range(second, len(journal)):
+            (begun.path / "manifest.jsonl").write_bytes(journal[:end])
+            assert begun.manifest()["shards"] == {"a": "1", "b": "2"}
+            assert begun.manifest()["seconds"] == 2.5
+
+    def test_an_entry_that_is_not_json(self, begun: RunFolder):
+        (begun.path / "manifest.jsonl").write_bytes(b"\0\0\0\n")
+        with pytest.raises(RunFolderError, match=r"a line of .*manifest\.jsonl is not JSON"):
+            begun.manifest()
+
+
+class TestBlocks:
+    def test_a_table_written_in_blocks_is_their_sum(self, folder: RunFolder):
+        blocks = [pl.DataFrame({"pair": [i, i], "kind": ["a", f"k{i}"]}) for i in range(5)]
+        path = folder.write_blocks("steps.parquet", iter(blocks))
+        assert pl.read_parquet(path).equals(pl.concat(blocks))
+
+    def test_a_failure_in_a_block_leaves_nothing(self, folder: RunFolder):
+        def blocks() -> Iterator[pl.DataFrame]:
+            yield pl.DataFrame({"pair": [1]})
+            raise OSError("cannot read the next one")
+
+        with pytest.raises(Exception, match="cannot read the next one"):
+            folder.write_blocks("steps.parquet", blocks())
+        assert names_in(folder.path) == []
+
+    @pytest.mark.parametrize("unit_size", [1, 10, 10_000])
+    def test_curves_come_a_few_pairs_at_a_time_and_all_of_them(
+        self, folder: RunFolder, monkeypatch: pytest.MonkeyPatch, unit_size: int
+    ):
+        monkeypatch.setattr(store, "PAIRS_A_BLOCK", 20)
+        config = {"model": {"source": "m"}, "kinds": ["random"], "unit_size": unit_size}
+        folder.write_text("config.yaml", dump(load_config(config)))
+        shards: dict[str, str] = {}
+        for unit in range(45):
+            shards |= folder.write_shard(
+                unit, {}, pl.DataFrame({"pair": [unit]}), pl.DataFrame({"pair": [unit]})
+            )
+        folder.write_manifest({"format": FORMAT, "shards": shards})
+        blocks = [block.collect()["pair"].to_list() for block in folder.curve_blocks()]
+        assert [pair for block in blocks for pair in block] == list(range(45))
+        assert max(map(len, blocks)) == max(1, 20 // unit_size)
 
 
 class TestOpening:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 
+BLOCK = 4096
+"""Rows that are taken to float64 at once."""
+
+
 def rng(seed: int, purpose: str, index: int) -> np.random.Generator:
     """The generator of one purpose and one index (a pair, say): the same wherever and whenever it is made."""
     return np.random.default_rng([seed, index, *purpose.encode()])
@@ -32,26 +36,31 @@ class Population:
     @cached_property
     def mean(self) -> Float[torch.Tensor, " d_model"]:
         """Mean activation, float64."""
-        return self.activations.double().mean(dim=0)
+        import torch
 
-    @cached_property
-    def deviations(self) -> Float[torch.Tensor, "prompt d_model"]:
-        """``(a_i - mean) / sqrt(N - 1)``, float64: any unit-normal mixture of the rows has the covariance."""
-        return (self.activations.double() - self.mean) / (len(self) - 1) ** 0.5
+        return torch.stack([rows.double().sum(dim=0) for rows in self._blocks()]).sum(dim=0) / len(self)
 
     def gaussian(
         self, generators: Sequence[np.random.Generator], *, scale: float = 1.0
     ) -> Float[torch.Tensor, "draw d_model"]:
         """Normal draws with the population's mean and ``scale`` squared times its covariance, one a generator.
 
-        ``mean + sum_i g_i (a_i - mean) / sqrt(N - 1)``: exact, with no factorisation of a covariance that is
-        singular whenever the residual stream is centred or d_model >= N.
+        ``mean + scale * sum_i g_i (a_i - mean) / sqrt(N - 1)``: exact, with no factorisation of a covariance that
+        is singular whenever the residual stream is centred or d_model >= N. Summed in float64, block by block: a
+        float64 copy of a large population would be the largest thing in memory.
         """
         import torch
 
-        g = np.stack([generator.standard_normal(len(self)) for generator in generators])
-        draws = self.mean + scale * torch.from_numpy(g).to(self.mean.device) @ self.deviations
+        scale /= (len(self) - 1) ** 0.5
+        draws = self.mean.repeat(len(generators), 1)
+        for rows in self._blocks():
+            # A generator's numbers are the same whether they are drawn at once or in parts.
+            g = np.stack([generator.standard_normal(len(rows)) for generator in generators])
+            draws += scale * torch.from_numpy(g).to(draws.device) @ (rows.double() - self.mean)
         return draws.to(self.activations.dtype)
+
+    def _blocks(self) -> Sequence[Float[torch.Tensor, "row d_model"]]:
+        return self.activations.split(BLOCK)
 
     @cached_property
     def _cycle(self) -> tuple[np.ndarray, np.ndarray]:

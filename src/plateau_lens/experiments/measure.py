@@ -44,19 +44,20 @@ def resolve_statistics(config: RunConfig, folder: RunFolder) -> RunConfig:
 def _end_of_path_l2(config: RunConfig, folder: RunFolder) -> float:
     import polars as pl
 
-    frame = folder.scan_curves().filter(
-        pl.col("schedule") == ("relative" if "relative" in config.schedules else config.schedules[0])
-    )
-    at_end = pl.col("l2").list.get(pl.col("last_step")).cast(pl.Float64)
-    ends = frame.select("experiment", "kind", at_end.alias("end")).drop_nans("end").collect()
-    toward = ends.filter(
-        pl.col("experiment").is_in(["toward", "examples"])
-        & pl.col("kind").is_in(config.labels_of("model-generated"))
-    )
-    chosen = toward.filter(pl.col("experiment") == "toward")
-    for candidate in (chosen, toward, ends):
-        if len(candidate):
-            return float(np.median(candidate["end"].to_numpy()))
+    schedule = pl.col("schedule") == ("relative" if "relative" in config.schedules else config.schedules[0])
+    model_generated = pl.col("kind").is_in(config.labels_of("model-generated"))
+    at_end = pl.col("l2").list.get(pl.col("last_step")).cast(pl.Float64).alias("end")
+    for chosen in (
+        model_generated & (pl.col("experiment") == "toward"),
+        model_generated & (pl.col("experiment") == "examples"),
+        pl.lit(True),
+    ):
+        blocks = (
+            block.filter(schedule & chosen).select(at_end).drop_nans() for block in folder.curve_blocks()
+        )
+        ends = pl.concat([block.collect() for block in blocks])["end"].to_numpy()
+        if len(ends):
+            return float(np.median(ends))
     return float("nan")
 
 

@@ -164,6 +164,7 @@ def _compute(
         "request": manifest["request"],
         "started": manifest.get("started", _now()),
         "seconds": manifest.get("seconds", 0.0),
+        "engine_seconds": manifest.get("engine_seconds", 0.0),
         "shards": checksums,
     }
     folder.write_manifest(manifest)
@@ -177,7 +178,7 @@ def _compute(
     tell("statistics", total, total)
     resolved = resolve_statistics(prepared.config, folder)
     folder.write_text("config.yaml", configuration.dump(resolved))
-    _write_steps(folder, resolved, units)
+    _write_steps(folder, resolved)
     manifest["finished"] = _now()
     folder.write_manifest(manifest)
 
@@ -190,7 +191,11 @@ def _write_shards(
     whole: set[int],
     tell: Progress,
 ) -> None:
-    """Write each shard as it comes, and enter it into the manifest: from then on it need not be computed again."""
+    """Write each shard as it comes, and enter it into the journal: from then on it need not be computed again.
+
+    ``seconds`` in the manifest is the wall time of this, ``engine_seconds`` what of it was spent in the engine, summed
+    over workers.
+    """
     sizes = {unit.index: len(unit.pair) for unit in units}
     total = sum(sizes.values())
     done = sum(size for index, size in sizes.items() if index in whole)
@@ -200,9 +205,11 @@ def _write_shards(
         for shard in shards:
             written = folder.write_shard(shard.unit, shard.activations, shard.curves, shard.codes)
             manifest["shards"].update(written)
+            manifest["engine_seconds"] += shard.engine_seconds
             manifest["seconds"] += time.perf_counter() - since
             since = time.perf_counter()
-            folder.write_manifest(manifest)
+            totals = {name: manifest[name] for name in ("seconds", "engine_seconds")}
+            folder.enter_shard(written, **totals)
             done += sizes[shard.unit]
             tell("curves", done, total)
 
@@ -266,15 +273,10 @@ def _write_prompts(folder: RunFolder, units: list[Unit], tokens: Any, text: list
     folder.write_table("prompts.parquet", table)
 
 
-def _write_steps(folder: RunFolder, config: RunConfig, units: list[Unit]) -> None:
-    """Shard by shard: a shard's curves are a hundred times the size of its steps."""
-    import polars as pl
-
-    parts = [
-        measure_steps(config, pl.read_parquet(folder.path / folder.shard_names(unit.index).curves))
-        for unit in units
-        if unit.experiments != ("examples",)
-    ]
-    if parts:
-        table = pl.concat(parts).sort("experiment", "schedule", "response", "statistic", "kind", "pair")
-        folder.write_table("steps.parquet", table)
+def _write_steps(folder: RunFolder, config: RunConfig) -> None:
+    """Block by block, each sorted: neither the curves nor the steps of a whole run need fit into memory."""
+    if set(config.experiments) <= {"examples"}:
+        return
+    order = ("experiment", "schedule", "response", "statistic", "kind", "pair")
+    measured = (measure_steps(config, block.collect()) for block in folder.curve_blocks())
+    folder.write_blocks("steps.parquet", (steps.sort(order) for steps in measured if len(steps)))

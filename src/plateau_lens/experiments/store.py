@@ -4,6 +4,7 @@
 
     config.yaml             as resolved, every default written out
     manifest.json           versions, revisions, sha256, seed, device, dtype, shard checksums
+    manifest.jsonl          while a run is on: a line a shard written since, until they go into manifest.json
     prompts.parquet         pair, tokens list<int64>, text
     activations/part-*.safetensors   pair [n]; base, target.toward.<kind>, base.from.<kind>, target.from
     curves/part-*.parquet   experiment, kind, schedule, pair, distance, last_step, l2, kl, js list<float32>
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of this layout; a folder of another one is refused."""
+
+
+JOURNAL = "manifest.jsonl"
+PAIRS_A_BLOCK = 500
+"""Pairs whose curves are read and measured at once."""
 
 
 @contextmanager
@@ -120,9 +126,14 @@ class RunFolder:
     def manifest(self) -> dict[str, Any]:
         """Provenance: versions, revisions, checksums, seed, device."""
         try:
-            return json.loads((self.path / "manifest.json").read_text())
+            manifest = json.loads((self.path / "manifest.json").read_text())
         except json.JSONDecodeError as error:
             raise RunFolderError(f"{self.path / 'manifest.json'} is not JSON: {error}") from None
+        shards = manifest.get("shards", {})
+        for entry in self._journal():
+            shards |= entry["shards"]
+            manifest |= {**entry, "shards": shards}
+        return manifest
 
     def prompts(self) -> pl.DataFrame:
         """One row a pair: pair, tokens, text."""
@@ -144,21 +155,32 @@ class RunFolder:
                 frame = frame.filter(pl.col(column) == wanted)
         return frame.sort("experiment", "kind", "schedule", "pair").collect()
 
-    def scan_curves(self) -> pl.LazyFrame:
-        """All curves, unread: filter and select, then ``collect()``."""
+    def scan_steps(self) -> pl.LazyFrame:
+        """All step values, unread: filter and select, then ``collect()``."""
         import polars as pl
 
-        names = [name for name in self.manifest().get("shards", {}) if name.startswith("curves/")]
-        if not names:
-            raise RunFolderError(f"{self.path} has no curves yet; run it to the end first")
-        return pl.scan_parquet([self.path / name for name in sorted(names)])
+        return pl.scan_parquet(self._there("steps.parquet"))
+
+    def scan_curves(self) -> pl.LazyFrame:
+        """All curves, unread: filter and select, then ``collect()``. For large runs see `curve_blocks`."""
+        import polars as pl
+
+        return pl.scan_parquet(self._part("curves"))
+
+    def curve_blocks(self) -> Generator[pl.LazyFrame]:
+        """All curves, unread, some shards at a time: about `PAIRS_A_BLOCK` pairs, whatever the run's size."""
+        import polars as pl
+
+        names = self._part("curves")
+        shards = max(1, PAIRS_A_BLOCK // self.config().unit_size)
+        for start in range(0, len(names), shards):
+            yield pl.scan_parquet(names[start : start + shards])
 
     def codes(self) -> pl.DataFrame:
         """One row a pair and kind: what describes the activation and, if it has one, its code (NaN if not)."""
         import polars as pl
 
-        names = sorted(name for name in self.manifest().get("shards", {}) if name.startswith("codes/"))
-        return pl.concat([pl.read_parquet(self.path / name) for name in names]).sort("kind", "pair")
+        return pl.read_parquet(self._part("codes")).sort("kind", "pair")
 
     def activations(self) -> Generator[dict[str, np.ndarray]]:
         """Blocks of activations, one a shard: name to array [n, d_model], and ``pair`` [n]."""
@@ -171,10 +193,31 @@ class RunFolder:
     def _table(self, name: str) -> pl.DataFrame:
         import polars as pl
 
+        return pl.read_parquet(self._there(name))
+
+    def _there(self, name: str) -> Path:
         path = self.path / name
         if not path.is_file():
             raise RunFolderError(f"{self.path} has no {name} yet; run it to the end first")
-        return pl.read_parquet(path)
+        return path
+
+    def _part(self, part: str) -> list[Path]:
+        """One part of every shard, in the order of the units."""
+        names = [name for name in self.manifest().get("shards", {}) if name.startswith(f"{part}/")]
+        if not names:
+            raise RunFolderError(f"{self.path} has no {part} yet; run it to the end first")
+        return [self.path / name for name in sorted(names)]
+
+    def _journal(self) -> Generator[dict[str, Any]]:
+        """Entries of the journal; a last line that was cut short is none."""
+        path = self.path / JOURNAL
+        if path.is_file():
+            for line in path.read_text().splitlines(keepends=True):
+                try:
+                    if line.endswith("\n"):
+                        yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise RunFolderError(f"a line of {path} is not JSON: {error}") from None
 
     # -- writing ------------------------------------------------------------------------------------------
 
@@ -185,13 +228,44 @@ class RunFolder:
         return self.path / name
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest whole."""
+        """Write the manifest whole, and end the journal: the manifest is to hold what that says."""
         self.write_text("manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        (self.path / JOURNAL).unlink(missing_ok=True)
+
+    def enter_shard(self, checksums: Mapping[str, str], **totals: float) -> None:
+        """Enter a shard into the journal, which `manifest` reads with the manifest; from then on it counts.
+
+        A line a shard, as the manifest itself grows with every shard, and rewriting it would cost the square.
+
+        Args:
+            checksums: as `write_shard` returned them.
+            totals: entries of the manifest that change with every shard, of the run so far.
+        """
+        line = json.dumps({**totals, "shards": dict(checksums)}) + "\n"
+        with (self.path / JOURNAL).open("a") as journal:
+            journal.write(line)
+            journal.flush()
+            os.fsync(journal.fileno())
 
     def write_table(self, name: str, table: pl.DataFrame) -> Path:
         """Write a Parquet file whole."""
         with whole_file(self.path / name) as temporary:
             table.write_parquet(temporary)
+        return self.path / name
+
+    def write_blocks(self, name: str, blocks: Iterable[pl.DataFrame]) -> Path:
+        """Write a Parquet file whole, from blocks of rows of which one is held at a time."""
+        from polars.io.plugins import register_io_source
+
+        waiting = iter(blocks)
+        first = next(waiting)
+
+        def source(*_: object) -> Generator[pl.DataFrame]:
+            yield first
+            yield from waiting
+
+        with whole_file(self.path / name) as temporary:
+            register_io_source(source, schema=first.schema).sink_parquet(temporary)
         return self.path / name
 
     def write_shard(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +40,8 @@ class Shard:
     activations: dict[str, np.ndarray]
     curves: pl.DataFrame
     codes: pl.DataFrame
+    engine_seconds: float
+    """Wall time inside the engine."""
 
 
 class _Drawn(NamedTuple):
@@ -56,6 +59,18 @@ class _Path:
     kind: str
     base: Float[Tensor, "pair d_model"]
     target: Float[Tensor, "pair d_model"]
+
+
+class _Curves(NamedTuple):
+    """The curves of one path along one schedule: columns of ``curves/part-*.parquet``."""
+
+    where: dict[str, str]
+    """What all of them share: experiment, kind, schedule."""
+    known: dict[str, np.ndarray]
+    """One number a pair: pair, prompt, distance, last_step."""
+    measured: Mapping[str, Float[np.ndarray, "pair step"]]
+    """Response to its curves."""
+    engine_seconds: float
 
 
 class Worker:
@@ -79,16 +94,17 @@ class Worker:
         """Activations, curves and code properties of the unit's pairs."""
         pair, prompt, hop = unit.arrays()
         block = self._block(pair, prompt, hop)
+        since = time.perf_counter()
         prefix = self.engine.prefix(self.tokens[torch.from_numpy(prompt)])
+        engine_seconds = time.perf_counter() - since
         drawn = self._draw(unit, block)
         activations: dict[str, np.ndarray] = {"pair": pair, "base": _fp32(block.base)}
-        rows: list[dict[str, Any]] = []
+        curves: list[_Curves] = []
         for path in self._paths(unit, block, drawn, activations):
-            rows += self._curves(path, prefix, pair, prompt)
+            curves += self._curves(path, prefix, pair, prompt)
+        engine_seconds += sum(each.engine_seconds for each in curves)
         properties = [] if unit.experiments == ("examples",) else list(_properties(block, drawn))
-        return Shard(
-            unit.index, activations, _curve_table(rows, self.config.responses), _code_table(properties)
-        )
+        return Shard(unit.index, activations, _curve_table(curves), _code_table(properties), engine_seconds)
 
     def _block(self, pair: np.ndarray, prompt: np.ndarray, hop: np.ndarray) -> PairBlock:
         everyone = self.population.activations
@@ -138,9 +154,7 @@ class Worker:
                     activations[f"target.{experiment}.{label}"] = _fp32(activation)
                     yield _Path(experiment, label, block.base, activation)
 
-    def _curves(
-        self, path: _Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray
-    ) -> Iterator[dict[str, Any]]:
+    def _curves(self, path: _Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray) -> Iterator[_Curves]:
         apart = (path.target - path.base).double()
         length = torch.linalg.vector_norm(apart, dim=-1)
         # Where base and target coincide there is no direction: NaN, and so is every response.
@@ -152,7 +166,10 @@ class Worker:
             along = torch.from_numpy(offsets(schedule, distance, n_steps=n_steps, step_size=step_size))
             along = along.to(direction)
             points = torch.addcmul(path.base[:, None], along[..., None], direction[:, None])
+            since = time.perf_counter()
             responses = self.engine.respond(prefix, points, self.config.responses)
+            measured = {name: values.float().cpu().numpy() for name, values in responses.items()}
+            engine_seconds = time.perf_counter() - since
             last = last_usable_step(
                 schedule,
                 distance,
@@ -160,18 +177,9 @@ class Worker:
                 step_size=self.config.statistics.cut_size or step_size,
                 stop_at_target=self.config.stop_at_target,
             )
-            measured = {name: values.float().cpu().numpy() for name, values in responses.items()}
-            for row in range(len(pair)):
-                yield {
-                    "experiment": path.experiment,
-                    "kind": path.kind,
-                    "schedule": schedule,
-                    "pair": int(pair[row]),
-                    "prompt": int(prompt[row]),
-                    "distance": float(distance[row]),
-                    "last_step": int(last[row]),
-                    **{name: values[row] for name, values in measured.items()},
-                }
+            where = {"experiment": path.experiment, "kind": path.kind, "schedule": schedule}
+            known = {"pair": pair, "prompt": prompt, "distance": distance, "last_step": last}
+            yield _Curves(where, known, measured, engine_seconds)
 
 
 def _fp32(activations: Tensor) -> np.ndarray:
@@ -215,17 +223,18 @@ def _code_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     )
 
 
-def _curve_table(rows: list[dict[str, Any]], responses: tuple[str, ...]) -> pl.DataFrame:
+def _curve_table(curves: list[_Curves]) -> pl.DataFrame:
+    """Rows of ``curves/part-*.parquet``."""
     import polars as pl
 
-    schema: dict[str, Any] = {
-        "experiment": pl.String,
-        "kind": pl.String,
-        "schedule": pl.String,
-        "pair": pl.Int64,
-        "prompt": pl.Int64,
-        "distance": pl.Float64,
-        "last_step": pl.Int64,
-        **{name: pl.List(pl.Float32) for name in responses},
-    }
-    return pl.DataFrame({name: [row[name] for row in rows] for name in schema}, schema=schema)
+    return pl.concat(
+        [
+            pl.DataFrame({**each.known, **each.measured}).select(
+                *(pl.lit(value).alias(name) for name, value in each.where.items()),
+                *each.known,
+                *(pl.col(name).arr.to_list() for name in each.measured),
+            )
+            for each in curves
+        ],
+        rechunk=True,
+    )

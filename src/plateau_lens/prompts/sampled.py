@@ -19,6 +19,9 @@ __all__ = ["sample_documents", "sample_windows"]
 MIN_DOCUMENT = 64
 """Shortest document, in tokens, that windows are cut from: short windows then start mid-text."""
 
+DOCUMENTS_AT_ONCE = 32
+"""Documents written in one batch: keys and values of all their tokens are what takes memory."""
+
 MAX_BARREN_ROUNDS = 8
 """Rounds of sampling in a row that may add no window before we give up."""
 
@@ -117,11 +120,11 @@ def sample_documents(
     seed: int,
     temperature: float = 1.0,
 ) -> list[Int64[np.ndarray, " tokens"]]:
-    """Documents written by the model after `start_token`, in one batch.
+    """Documents written by the model after `start_token`.
 
     Args:
         model: any Hugging Face causal language model.
-        n_documents: documents, all sampled at once.
+        n_documents: how many documents.
         n_tokens: most tokens in a document, the start token not counted.
         start_token: the id that every document is conditioned on; not part of the result.
         special_ids: ids that end a document; not part of the result.
@@ -134,25 +137,44 @@ def sample_documents(
     import torch
 
     generator = torch.Generator().manual_seed(seed)  # on the CPU, so that it is the same on every device
+    uniform = torch.rand(n_tokens, n_documents, 1, generator=generator, dtype=torch.float64)
     specials = np.array(sorted(special_ids), dtype=np.int64)
-    ids = torch.full((n_documents, 1), start_token, device=model.device)
-    running = np.ones(n_documents, dtype=bool)
-    columns: list[np.ndarray] = []
-    cache = None
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            while len(columns) < n_tokens and running.any():
-                output = model(input_ids=ids, past_key_values=cache, use_cache=True)
-                cache = output.past_key_values
-                uniform = torch.rand(n_documents, 1, generator=generator, dtype=torch.float64)
-                ids = _draw(output.logits[:, -1], uniform.to(model.device), temperature)
-                columns.append(ids[:, 0].cpu().numpy())
-                running &= ~np.isin(columns[-1], specials)
+            return [
+                _until_special(row, specials)
+                for numbers in uniform.split(DOCUMENTS_AT_ONCE, dim=1)
+                for row in _write(model, numbers, start_token, specials, temperature)
+            ]
     finally:
         model.train(was_training)
-    return [_until_special(row, specials) for row in np.stack(columns, axis=1)]
+
+
+def _write(
+    model: PreTrainedModel,
+    uniform: Float[torch.Tensor, "token document 1"],
+    start_token: int,
+    specials: np.ndarray,
+    temperature: float,
+) -> Int64[np.ndarray, "document token"]:
+    """One batch of documents, until each has come to a special token."""
+    import torch
+
+    ids = torch.full((uniform.shape[1], 1), start_token, device=model.device)
+    running = np.ones(len(ids), dtype=bool)
+    columns: list[np.ndarray] = []
+    cache = None
+    for numbers in uniform:
+        output = model(input_ids=ids, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        ids = _draw(output.logits[:, -1], numbers.to(model.device), temperature)
+        columns.append(ids[:, 0].cpu().numpy())
+        running &= ~np.isin(columns[-1], specials)
+        if not running.any():
+            break
+    return np.stack(columns, axis=1)
 
 
 def _draw(

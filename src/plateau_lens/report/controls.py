@@ -38,6 +38,8 @@ MEANING = (
 _COLUMNS = ("kind", "property", "n", "n_defined", "mean", "sd", "q25", "median", "q75", "ks")
 _MARKED = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Cumulative shares that carry a marker, to tell lines apart in grey."""
+_MOST_POINTS = 2000
+"""Points of a line, more than its panel has pixels."""
 
 
 class Property(NamedTuple):
@@ -201,6 +203,9 @@ def _draw_line(axes: Axes, value: Float[np.ndarray, " pair"], style: KindStyle) 
     if not defined.size:
         return
     share = np.arange(1, defined.size + 1) / defined.size
+    if defined.size > _MOST_POINTS:
+        kept = np.linspace(0, defined.size - 1, _MOST_POINTS).round().astype(int)
+        defined, share = defined[kept], share[kept]
     axes.plot(
         np.concatenate([defined[:1], defined]),
         np.concatenate([[0.0], share]),

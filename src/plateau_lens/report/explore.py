@@ -56,21 +56,21 @@ def median_curves(data: RunData) -> go.Figure | None:
     """
     import plotly.graph_objects as go
 
-    views = [
-        (group, curves)
-        for group in _views(data)
-        if (curves := data.curves(group.experiment, group.schedule, group.response))
-    ]
+    styles = kind_styles(data.kinds)
+    views: list[Group] = []
+    traces: list[go.Scatter] = []
+    owners: list[int] = []
+    for group in _views(data):
+        index, before = len(views), len(traces)
+        for curves in data.curves(group.experiment, group.schedule, group.response):
+            traces += _traces(curves, styles[curves.kind], visible=index == 0)
+        if len(traces) > before:
+            views.append(group)
+            owners += [index] * (len(traces) - before)
     if not views:
         return None
-    styles = kind_styles(data.kinds)
     figure = go.Figure()
-    owners: list[int] = []
-    for index, (_, kinds) in enumerate(views):
-        for curves in kinds:
-            traces = _traces(curves, styles[curves.kind], visible=index == 0)
-            figure.add_traces(traces)
-            owners += [index] * len(traces)
+    figure.add_traces(traces)
     buttons = [
         {
             "label": _label(group),
@@ -83,9 +83,9 @@ def median_curves(data: RunData) -> go.Figure | None:
                 },
             ],
         }
-        for index, (group, _) in enumerate(views)
+        for index, group in enumerate(views)
     ]
-    _lay_out(figure, buttons, _x_title(views[0][0], data), Y_LABELS[views[0][0].response])
+    _lay_out(figure, buttons, _x_title(views[0], data), Y_LABELS[views[0].response])
     return figure
 
 
@@ -136,7 +136,8 @@ def _quartiles(curves: Curves) -> Float[np.ndarray, "3 step"]:
     enough = usable.mean(axis=0) >= 0.5
     result = np.full((3, steps.size), np.nan)
     for step in steps[enough]:
-        result[:, step] = np.quantile(curves.response[usable[:, step], step], [0.25, 0.5, 0.75])
+        values = curves.response[usable[:, step], step].astype(np.float64)
+        result[:, step] = np.quantile(values, [0.25, 0.5, 0.75])
     return result
 
 

@@ -201,7 +201,7 @@ def _columns(data: RunData, schedule: Schedule) -> list[Column]:
             response, curves, float(slope) if isinstance(slope := slopes.get(response), int | float) else None
         )
         for response in wanted
-        if (curves := data.curves("examples", schedule, response))
+        if (curves := tuple(data.curves("examples", schedule, response)))
     ]
 
 

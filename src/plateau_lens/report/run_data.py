@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +26,9 @@ from plateau_lens.glossary import (
 
 REFERENCE = "model-generated"
 """The kind that every other one is measured against."""
+
+ROWS_A_PART = 1_000_000
+"""Rows of ``steps.parquet`` whose keys are read at once."""
 
 PAPER_ORDER = (REFERENCE, "random", "synthetic-baseline", "synthetic-structured", "sae-reconstruction")
 EXPERIMENT_NAMES: dict[Experiment, str] = {"toward": "Toward", "from": "From", "examples": "Examples"}
@@ -65,6 +67,39 @@ class Sample(NamedTuple):
         return self.value[~self.censored & ~np.isnan(self.value)]
 
 
+class Samples(Mapping[Group, tuple[Sample, ...]]):
+    """Step values of a run by group, groups in the order in which they are shown, kinds as in ``kinds``.
+
+    A group is read when it is asked for, and not kept: a large run's step values are millions of rows.
+    """
+
+    def __init__(self, steps: pl.LazyFrame, kinds: Sequence[str], groups: Sequence[Group]):
+        self._steps = steps
+        self._kinds = kinds
+        self._groups = dict.fromkeys(groups)
+
+    def __getitem__(self, group: Group) -> tuple[Sample, ...]:
+        if group not in self._groups:
+            raise KeyError(group)
+        wanted = [pl.col(column) == value for column, value in group._asdict().items()]
+        rows = self._steps.filter(*wanted).select("kind", "pair", "value", "censored").collect()
+        parts = rows.sort("pair", maintain_order=True).partition_by("kind", as_dict=True)
+        return tuple(
+            Sample(kind, part["value"].cast(pl.Float64).to_numpy(), part["censored"].to_numpy())
+            for kind in self._kinds
+            if (part := parts.get((kind,))) is not None
+        )
+
+    def __contains__(self, group: object) -> bool:
+        return group in self._groups
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+
 class Curves(NamedTuple):
     """The curves of one kind of one experiment along one schedule."""
 
@@ -77,7 +112,7 @@ class Curves(NamedTuple):
 
 @dataclass(frozen=True)
 class RunData:
-    """A finished run, loaded once and shared by tables, figures and page."""
+    """A finished run, shared by tables, figures and page; values and curves are read as they are asked for."""
 
     folder: RunFolder
     config: RunConfig
@@ -85,36 +120,32 @@ class RunData:
     """Every kind's label: the paper's in the paper's order, then the config's."""
     reference: str | None
     """The label of the model-generated kind, if the run has one."""
-    samples: dict[Group, tuple[Sample, ...]]
+    samples: Mapping[Group, tuple[Sample, ...]]
     """Step values, groups in the order in which they are shown, kinds as in ``kinds``."""
 
-    @cached_property
-    def _curves(self) -> pl.DataFrame:
-        return self.folder.curves()
-
-    def curves(self, experiment: Experiment, schedule: Schedule, response: Response) -> tuple[Curves, ...]:
-        """The curves of every kind that has them, kinds as in ``kinds``; empty if there are none.
+    def curves(self, experiment: Experiment, schedule: Schedule, response: Response) -> Iterator[Curves]:
+        """The curves of every kind that has them, kinds as in ``kinds``, one kind in memory at a time.
 
         Raises:
             RunFolderError: if the folder's curves are gone.
         """
-        if response not in self._curves.columns:
-            return ()
-        found = self._curves.filter(
-            (pl.col("experiment") == experiment)
-            & (pl.col("schedule") == schedule)
-            & pl.col(response).is_not_null()
-        )
-        return tuple(
-            Curves(
-                kind,
-                rows[response].list.to_array(self.config.n_steps + 1).to_numpy().astype(np.float64),
-                rows["last_step"].to_numpy(),
-                rows["prompt"].to_numpy(),
-            )
-            for kind in self.kinds
-            if (rows := found.filter(pl.col("kind") == kind)).height
-        )
+        if response not in self.config.responses or schedule not in self.config.schedules:
+            return
+        for kind in self.config.example_kinds if experiment == "examples" else self.kinds:
+            found = self._curves_of(kind, experiment, schedule, response)
+            if len(found.last):
+                yield found
+
+    def _curves_of(self, kind: str, experiment: Experiment, schedule: Schedule, response: Response) -> Curves:
+        where = {"experiment": experiment, "kind": kind, "schedule": schedule}
+        wanted = [pl.col(column) == value for column, value in where.items()]
+        responses, last, prompt = [], [], []
+        for block in self.folder.curve_blocks():
+            rows = block.filter(*wanted).select("last_step", "prompt", response).collect()
+            responses.append(rows[response].list.to_array(self.config.n_steps + 1).to_numpy())
+            last.append(rows["last_step"].to_numpy())
+            prompt.append(rows["prompt"].to_numpy())
+        return Curves(kind, np.concatenate(responses), np.concatenate(last), np.concatenate(prompt))
 
     def prompts(self) -> dict[int, str]:
         """Text of every prompt by its index, each once: several example pairs share one."""
@@ -134,7 +165,8 @@ def load(folder: RunFolder) -> RunData:
     """
     config = folder.config()
     steps = _steps(folder, config)
-    measured = steps["kind"].unique().to_list()
+    found = _distinct(steps.select(*Group._fields, "kind"))
+    measured = found["kind"].unique().to_list()
     shown = config.example_kinds if "examples" in config.experiments else ()
     order = [*PAPER_ORDER, *config.kinds]
     kinds = _ordered([*measured, *shown], order)
@@ -143,16 +175,15 @@ def load(folder: RunFolder) -> RunData:
         config=config,
         kinds=kinds,
         reference=_reference(config, _ordered(measured, order)),
-        samples=_samples(steps, kinds),
+        samples=Samples(steps, kinds, _ordered_groups(found)),
     )
 
 
-def _steps(folder: RunFolder, config: RunConfig) -> pl.DataFrame:
+def _steps(folder: RunFolder, config: RunConfig) -> pl.LazyFrame:
     """Step values; none for a run of examples alone, which writes no such table."""
     if set(config.experiments) <= {"examples"}:
-        names = ("experiment", "kind", "schedule", "response", "statistic")
-        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-    return folder.steps().filter(pl.col("experiment") != "examples")
+        return pl.LazyFrame(schema=dict.fromkeys((*Group._fields, "kind"), pl.String))
+    return folder.scan_steps().filter(pl.col("experiment") != "examples")
 
 
 def _ordered(found: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
@@ -166,25 +197,23 @@ def _reference(config: RunConfig, kinds: Sequence[str]) -> str | None:
     return REFERENCE if REFERENCE in kinds else next(renamed, None)
 
 
-def _samples(steps: pl.DataFrame, kinds: Sequence[str]) -> dict[Group, tuple[Sample, ...]]:
-    parts = steps.partition_by("experiment", "statistic", "response", "schedule", "kind", as_dict=True)
-    return {
-        group: tuple(
-            Sample(kind, part["value"].cast(pl.Float64).to_numpy(), part["censored"].to_numpy())
-            for kind in kinds
-            if (part := parts.get((*group, kind))) is not None
-        )
-        for group in _groups()
-        if any((*group, kind) in parts for kind in kinds)
-    }
+def _distinct(rows: pl.LazyFrame) -> pl.DataFrame:
+    """``rows.unique()``, of which a part is in memory at a time."""
+    count = rows.select(pl.len()).collect().item()
+    parts = [rows.slice(start, ROWS_A_PART).unique().collect() for start in range(0, count, ROWS_A_PART)]
+    return pl.concat([rows.limit(0).collect(), *parts]).unique()
 
 
-def _groups() -> Iterator[Group]:
-    for experiment in EXPERIMENTS:
-        for statistic in STATISTICS:
-            for response in RESPONSES:
-                for schedule in SCHEDULES:
-                    yield Group(experiment, statistic, response, schedule)
+def _ordered_groups(found: pl.DataFrame) -> list[Group]:
+    have = set(found.select(Group._fields).iter_rows())
+    return [
+        group
+        for experiment in EXPERIMENTS
+        for statistic in STATISTICS
+        for response in RESPONSES
+        for schedule in SCHEDULES
+        if (group := Group(experiment, statistic, response, schedule)) in have
+    ]
 
 
 def require(number: float | str | None, name: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from plateau_lens.glossary import SCHEDULES, Experiment, Schedule
@@ -15,6 +16,9 @@ from plateau_lens.report.tables import KIND_SCHEMA, kind_rows
 
 FACTORS = tuple(2.0 ** (half / 2) for half in range(-4, 5))
 """Thresholds looked at, as multiples of the run's: a quarter to four times, each √2 times the one before."""
+
+BLOCK = 4096
+"""Curves that are taken to float64 at once."""
 
 
 class Ladder(NamedTuple):
@@ -42,10 +46,13 @@ def ap_sensitivity(data: RunData) -> pl.DataFrame:
     threshold = require(data.config.statistics.ap_threshold, "statistics.ap_threshold")
     rows: list[dict[str, object]] = []
     for ladder in ladders(data):
-        curves = data.curves(ladder.experiment, ladder.schedule, "l2")
-        for factor in FACTORS:
+        kinds = [
+            [_sample(curves, factor * threshold) for factor in FACTORS]
+            for curves in data.curves(ladder.experiment, ladder.schedule, "l2")
+        ]
+        for place, factor in enumerate(FACTORS):
             where = {**ladder._asdict(), "factor": factor, "threshold": factor * threshold}
-            samples = [_sample(each, factor * threshold) for each in curves]
+            samples = [by_factor[place] for by_factor in kinds]
             rows += [where | row for row in kind_rows(samples, data.reference)]
     return pl.DataFrame(rows, schema=empty().schema)
 
@@ -78,8 +85,14 @@ def document(data: RunData, frame: pl.DataFrame) -> str:
 
 
 def _sample(curves: Curves, threshold: float) -> Sample:
-    values = steps.activation_plateau_step(curves.response, curves.last, threshold=threshold)
-    return Sample(curves.kind, values.value, values.censored)
+    blocks = [
+        steps.activation_plateau_step(
+            curves.response[start : start + BLOCK], curves.last[start : start + BLOCK], threshold=threshold
+        )
+        for start in range(0, len(curves.last), BLOCK)
+    ]
+    value, censored = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    return Sample(curves.kind, value, censored)
 
 
 def _median(row: Mapping[str, float]) -> str:

@@ -76,18 +76,18 @@ class Dictionary:
         """Residual-stream activations that the codes stand for."""
         return self.sae.decode(codes)
 
-    def measure_frequency(self, activations: Float[Tensor, "row d_model"], *, batch: int = 512) -> Dictionary:
+    def measure_frequency(self, activations: Float[Tensor, "row d_model"], *, batch: int = 128) -> Dictionary:
         """The same dictionary with the firing frequency measured on these activations."""
         fired = torch.zeros(self.d_sae, dtype=torch.float64, device=activations.device)
         for chunk in activations.split(batch):
-            fired += (self.encode(chunk) > 0).double().sum(dim=0)
+            fired += (self.encode(chunk) > 0).sum(dim=0)
         return dataclasses.replace(
             self,
             frequency=fired / len(activations),
             frequency_source=f"measured on {len(activations)} last tokens",
         )
 
-    def mean_top_cosine(self, activations: Float[Tensor, "row d_model"], *, batch: int = 512) -> float:
+    def mean_top_cosine(self, activations: Float[Tensor, "row d_model"], *, batch: int = 128) -> float:
         """Mean decoder cosine between the top latents of two different activations, -1..1.
 
         Over all ordered pairs ``i != j``: ``(|sum_i u_i|^2 - N) / (N (N - 1))`` with ``u_i`` the unit decoder
@@ -102,13 +102,14 @@ class Dictionary:
             return float("nan")
         return float((directions.sum(dim=0).square().sum() - n) / (n * (n - 1)))
 
-    def explained_variance(self, activations: Float[Tensor, "row d_model"], *, batch: int = 512) -> float:
+    def explained_variance(self, activations: Float[Tensor, "row d_model"], *, batch: int = 128) -> float:
         """``1 - sum |x - x_hat|^2 / sum |x - mean|^2`` over rows and d_model, at most 1, in float64."""
-        residual = 0.0
+        residual = total = 0.0
+        mean = sum(chunk.double().sum(dim=0) for chunk in activations.split(batch)) / len(activations)
         for chunk in activations.split(batch):
             residual += float((self.decode(self.encode(chunk)).double() - chunk.double()).square().sum())
-        wide = activations.double()
-        return 1 - residual / float((wide - wide.mean(dim=0)).square().sum())
+            total += float((chunk.double() - mean).square().sum())
+        return 1 - residual / total
 
 
 def load_dictionary(source: str, *, id: str | None = None, device: str = "cpu") -> Dictionary:
