@@ -40,18 +40,19 @@ def test_a_bound_that_is_never_reached_is_infinite():
     assert percentile_interval(np.array([3.0, *[2.0] * 50, *[np.inf] * 50]), 9) == (3.0, 2.0, np.inf)
 
 
-@pytest.mark.parametrize("interval", [percentile_interval, distance_interval])
-def test_too_few_pairs_have_an_estimate_and_no_interval(interval):
-    found = interval(np.array([4.0, 4.0, 4.0]), 1)
-    assert found.value == 4.0
-    assert np.isnan(found[1:]).all()
-    assert np.isnan(interval(np.full(5, np.nan), 0)).all()
+def test_too_few_pairs_have_an_estimate_and_no_interval():
+    one, nothing = np.full(5, 4.0), np.full(5, np.nan)
+    for found in (percentile_interval(one, 1), distance_interval(one, one - 4, 1)):
+        assert found.value == 4.0
+        assert np.isnan(found[1:]).all()
+    for found in (percentile_interval(nothing, 0), distance_interval(nothing, nothing, 0)):
+        assert np.isnan(found).all()
 
 
 def test_a_distance_gives_way_at_its_lower_end_alone():
     rng = np.random.default_rng(0)
     draws = np.concatenate([[0.5], rng.normal(0.55, 0.02, 4000)])
-    found = distance_interval(draws, 10_000, most=1.0)
+    found = distance_interval(draws, np.zeros(4001), 10_000, most=1.0)
     assert found.high == pytest.approx(0.5 + 1.96 * 0.02, abs=2e-3)
     # Of the bias, a resample shows 2^(2/3) - 1 = 0.587.
     assert found.low == pytest.approx(0.5 - 0.05 / 0.587 - 1.96 * 0.02, abs=2e-3)
@@ -60,8 +61,15 @@ def test_a_distance_gives_way_at_its_lower_end_alone():
 def test_a_distance_stays_in_its_range():
     rng = np.random.default_rng(0)
     near, far = (np.concatenate([[at], at + rng.normal(0, 0.05, 100)]) for at in (0.02, 0.98))
-    assert distance_interval(near, 100, most=1.0).low == 0
-    assert distance_interval(far, 100, most=1.0).high == 1
+    assert distance_interval(near, np.zeros(101), 100, most=1.0).low == 0
+    assert distance_interval(far, np.zeros(101), 100, most=1.0).high == 1
+
+
+def test_a_distance_that_noise_could_make_may_be_none():
+    draws = np.concatenate([[0.3], np.tile([0.29, 0.31], 500)])
+    noise = np.linspace(0, 0.3 / 0.97, 1001)  # 97 % of it lies below 0.3
+    assert distance_interval(draws, noise, 1000).low == 0
+    assert distance_interval(draws, noise * 0.97 / 0.98, 1000).low > 0.25
 
 
 def test_wilsons_interval_of_a_share():

@@ -42,7 +42,13 @@ def percentile_interval(draws: Float[np.ndarray, " draw"], n: int) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def distance_interval(draws: Float[np.ndarray, " draw"], n: int, *, most: float = np.inf) -> Estimate:
+def distance_interval(
+    draws: Float[np.ndarray, " draw"],
+    noise: Float[np.ndarray, " draw"],
+    n: int,
+    *,
+    most: float = np.inf,
+) -> Estimate:
     """Interval of a distance between two distributions, which is never below 0 and estimated too high.
 
     ``[value - bias - t se, value + t se]``, clipped to 0..most. Noise adds to a largest gap: the sample's distance
@@ -51,8 +57,12 @@ def distance_interval(draws: Float[np.ndarray, " draw"], n: int, *, most: float 
     was added to the sample; ``bias`` is the resamples' divided by that. The upper end is left where it is:
     how much of the bias is in this sample is not known.
 
+    The lower end is 0 unless the distance is larger than 97.5 % of those that noise alone makes: next to 0 none
+    of the above holds.
+
     Args:
         draws: draw 0 is the estimate, the others are resamples.
+        noise: the same with ``noise=True``.
         n: pairs with a defined value, of the kind with fewer.
         most: the largest distance there is, 1 for Kolmogorov and Smirnov's.
     """
@@ -61,7 +71,9 @@ def distance_interval(draws: Float[np.ndarray, " draw"], n: int, *, most: float 
         return UNDEFINED._replace(value=value)
     bias = max(float(resamples.mean()) - value, 0.0) / _CUSP
     reach = student(n) * standard_error(draws)
-    return Estimate(value, max(value - bias - reach, 0.0), min(value + reach, most))
+    beyond_noise = value > np.quantile(_parts(noise)[1], (1 + CONFIDENCE) / 2)
+    low = max(value - bias - reach, 0.0) if beyond_noise else 0.0
+    return Estimate(value, low, min(value + reach, most))
 
 
 def share_interval(flags: Bool[np.ndarray, " pair"]) -> Estimate:

@@ -104,14 +104,31 @@ def kaplan_meier(
     return Survival(beyond, defined.size)
 
 
-def ks(a: Survival, b: Survival) -> Float[np.ndarray, " draw"]:
-    """Kolmogorov-Smirnov distance ``max_{n < n_steps} |S_a(n) - S_b(n)|`` of ``min(T, n_steps)``, 0..1."""
-    return np.abs(a.beyond[:-1] - b.beyond[:-1]).max(axis=0)
+def ks(a: Survival, b: Survival, *, noise: bool = False) -> Float[np.ndarray, " draw"]:
+    """Kolmogorov-Smirnov distance ``max_{n < n_steps} |S_a(n) - S_b(n)|`` of ``min(T, n_steps)``, 0..1.
+
+    Args:
+        a: one column.
+        b: another.
+        noise: of each draw's gap less the sample's, which is what resampling makes of no distance at all.
+    """
+    return np.abs(_gap(a, b, noise)).max(axis=0)
 
 
-def wasserstein(a: Survival, b: Survival) -> Float[np.ndarray, " draw"]:
-    """First Wasserstein distance ``sum_{n < n_steps} |S_a(n) - S_b(n)|`` of ``min(T, n_steps)``, steps."""
-    return np.abs(a.beyond[:-1] - b.beyond[:-1]).sum(axis=0)
+def wasserstein(a: Survival, b: Survival, *, noise: bool = False) -> Float[np.ndarray, " draw"]:
+    """First Wasserstein distance ``sum_{n < n_steps} |S_a(n) - S_b(n)|`` of ``min(T, n_steps)``, steps.
+
+    Args:
+        a: one column.
+        b: another.
+        noise: as in `ks`.
+    """
+    return np.abs(_gap(a, b, noise)).sum(axis=0)
+
+
+def _gap(a: Survival, b: Survival, noise: bool) -> Float[np.ndarray, "step draw"]:
+    gap = a.beyond[:-1] - b.beyond[:-1]
+    return gap - gap[:, :1] if noise else gap
 
 
 def _position(
