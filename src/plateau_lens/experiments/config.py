@@ -98,6 +98,8 @@ class StatisticsConfig(_Section):
 
     ms: Convention = "paper"
     auc: Convention = "paper"
+    equivalence_margin: float = Field(default=2.0, gt=0)
+    """Steps: kinds whose means differ by less are called equivalent. Used by the report alone."""
     cut_size: Annotated[float, Field(gt=0)] | None = None
     """Residual-stream units by which steps up to the target are counted; null: step_size, as it should be."""
 

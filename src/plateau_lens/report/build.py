@@ -10,7 +10,17 @@ import polars as pl
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.experiments.store import RunFolder, whole_file
-from plateau_lens.report import controls, figures, page, published, run_data, sensitivity, style, tables
+from plateau_lens.report import (
+    controls,
+    differences,
+    figures,
+    page,
+    published,
+    run_data,
+    sensitivity,
+    style,
+    tables,
+)
 from plateau_lens.report.controls import Controls
 from plateau_lens.report.figures import Drawing, Skipped
 from plateau_lens.report.run_data import RunData
@@ -45,9 +55,10 @@ def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
     data = run_data.load(folder)
     skipped: list[Skipped] = []
     frame = tables.summary(data)
+    compared = differences.differences(data)
     ladder = _sensitivity(data, skipped)
     controlled = _controls(data, skipped)
-    written = _write_tables(data, frame, ladder, controlled)
+    written = _write_tables(data, frame, compared, ladder, controlled)
     if only_tables:
         return Report(tuple(written), (), None, _reasons(skipped))
     drawn: list[Drawing] = []
@@ -58,7 +69,7 @@ def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
             skipped.append(each)
     paths = _write_figures(folder, drawn)
     reasons = _reasons(skipped)
-    html = page.render(data, frame, ladder, controlled, drawn, reasons)
+    html = page.render(data, frame, compared, ladder, controlled, drawn, reasons)
     return Report(tuple(written), tuple(paths), folder.write_text("report.html", html), reasons)
 
 
@@ -81,18 +92,25 @@ def _controls(data: RunData, skipped: list[Skipped]) -> Controls | None:
 
 
 def _write_tables(
-    data: RunData, frame: pl.DataFrame, ladder: pl.DataFrame, controlled: Controls | None
+    data: RunData,
+    frame: pl.DataFrame,
+    compared: pl.DataFrame,
+    ladder: pl.DataFrame,
+    controlled: Controls | None,
 ) -> list[Path]:
     folder = data.folder
     written = [_write_csv(folder, "summary.csv", frame)]
     texts = tables.documents(data, frame)
+    if not compared.is_empty():
+        written.append(_write_csv(folder, "differences.csv", compared))
+        texts |= differences.documents(data, compared, tables.key_groups(data))
     if not ladder.is_empty():
         written.append(_write_csv(folder, "ap-sensitivity.csv", ladder))
         texts["ap-sensitivity.md"] = sensitivity.document(data, ladder)
     if controlled:
         written.append(_write_csv(folder, "controls.csv", controlled.summary))
         texts |= controls.documents(data, controlled)
-    beside = published.frame(data, frame)
+    beside = published.frame(data)
     if not beside.is_empty():
         written.append(_write_csv(folder, "published.csv", beside))
     written += [folder.write_text(f"tables/{name}", text) for name, text in texts.items()]

@@ -6,10 +6,28 @@ from plateau_lens.experiments.config import Convention, RunConfig
 from plateau_lens.glossary import Experiment, Response, Schedule, Statistic
 
 CENSORED = (
-    "Censored: the event was not seen within the usable steps of a curve. A censored value is a bound, the "
-    "last step that was looked at, and enters mean, sd, quantiles and both distances at that step; a curve "
-    "with no event to place at all (no slope above the least one, a line with no bend) has no value and "
-    "enters only the censored share."
+    "Censored: the event was not seen within the usable steps of a curve, so that its step is only known to lie "
+    "behind the last one that was looked at. Mean, sd, quantiles and distances take it for just that "
+    "(Kaplan-Meier): it is neither dropped nor set to a bound. They are of min(step, number of steps): nothing is "
+    "known behind the path, and a quantile that lies there is ∞. On the relative schedule, where all looking "
+    "stops at the last step, mean, sd and distances are the plain ones of the values, as in the paper. A curve "
+    "that has no such step at all (no bend for AUC or NL) has no value and enters only the censored share."
+)
+INTERVALS = (
+    "[low, high]: 95 % interval from 2,000 resamples of pairs, the same pairs for every kind; that of a censored "
+    "share is Wilson's. Noise adds to a distance: the lower end is put as much lower, and is 0 where noise alone "
+    "could have made the whole."
+)
+COMPARISONS = (
+    "Each row is the number of the first kind less that of the second, with its 95 % interval over resamples of "
+    "pairs (paired: the same for both kinds). A difference of distances is of distances to {reference}: above "
+    "0, the second kind is the closer. p: two-sided, that the true difference is 0; Holm: adjusted over all "
+    "rows of a table, so that below 0.05 no more than one table in twenty holds a false one."
+)
+EQUIVALENCE = (
+    "Against the margin of {margin} steps: equivalent where the difference is shown to be smaller (two one-sided "
+    "tests, p equivalent < 0.05), different where it is shown to be larger (p different < 0.05), else "
+    "undecided. Not adjusted for the number of rows."
 )
 DISTANCES = (
     "KS: two-sample Kolmogorov-Smirnov distance to {reference}, 0 (same distribution) to 1 (disjoint). "

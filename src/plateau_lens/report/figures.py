@@ -163,6 +163,7 @@ def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
         rows,
         kind_styles(data.kinds),
         threshold=threshold,
+        n_steps=data.config.n_steps,
         reference=data.reference,
         y_label="median AP step",
     )
@@ -171,7 +172,7 @@ def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
         "median AP step"
         + (f", and its KS distance to {data.reference}," if data.reference else "")
         + f" against the threshold that ends a plateau; the run's own, {threshold:.4g}, is dotted. "
-        "Hollow: at least half the pairs are censored, so that the median is a bound."
+        "Bands are 95 % intervals. Hollow: the median is not reached within the path, and drawn at its end."
     )
     return Drawing(SENSITIVITY, "AP step: sensitivity to its threshold", caption, figure)
 

@@ -25,15 +25,19 @@ def draw_ladder(
     styles: dict[str, KindStyle],
     *,
     threshold: float,
+    n_steps: int,
     reference: str | None,
     y_label: str,
 ) -> Figure:
     """Median AP step (left) and KS distance to the reference (right; left out without one) by threshold.
 
+    A band is the 95 % interval. A median that is not reached is drawn hollow, at the path's end.
+
     Args:
         frame: the rows of one experiment and schedule of ``sensitivity.ap_sensitivity``.
         styles: how each kind is drawn.
         threshold: the run's own, marked by a vertical line.
+        n_steps: where a path ends.
         reference: label of the model-generated kind.
         y_label: label of the median, with its unit.
     """
@@ -48,7 +52,7 @@ def draw_ladder(
         figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (column, label) in zip(grid, panels, strict=True):
-            _draw_panel(axes, frame, column, styles)
+            _draw_panel(axes, frame, column, styles, n_steps)
             axes.axvline(threshold, color="#888888", linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.9)
             axes.set(xlabel="AP threshold (L2 units at the read site)", ylabel=label)
         grid[0].set_ylim(bottom=0)
@@ -58,7 +62,9 @@ def draw_ladder(
     return figure
 
 
-def _draw_panel(axes: Axes, frame: pl.DataFrame, column: str, styles: dict[str, KindStyle]) -> None:
+def _draw_panel(
+    axes: Axes, frame: pl.DataFrame, column: str, styles: dict[str, KindStyle], n_steps: int
+) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     thresholds = frame["threshold"].unique().sort().to_list()
@@ -69,13 +75,17 @@ def _draw_panel(axes: Axes, frame: pl.DataFrame, column: str, styles: dict[str, 
     for (kind,), rows in frame.partition_by("kind", as_dict=True).items():
         rows = rows.sort("threshold")
         style = styles[str(kind)]
-        axes.plot(rows["threshold"], rows[column], color=style.colour, linestyle=style.dash, zorder=2)
-        for bounded, face in ((False, style.colour), (True, "white")):
-            # Behind half the pairs censored, the median itself is but a bound.
-            part = rows.filter((pl.col("censored") >= 0.5) == bounded)
+        at, reached = rows["threshold"], rows[column].is_finite()
+        line, low, high = (
+            rows[each].clip(upper_bound=float(n_steps))
+            for each in (column, f"{column}_low", f"{column}_high")
+        )
+        axes.fill_between(at, low, high, color=style.colour, alpha=0.15, linewidth=0, zorder=1)
+        axes.plot(at, line, color=style.colour, linestyle=style.dash, zorder=2)
+        for part, face in ((reached, style.colour), (~reached, "white")):
             axes.plot(
-                part["threshold"],
-                part[column],
+                at.filter(part),
+                line.filter(part),
                 linestyle="none",
                 color=style.colour,
                 marker=style.marker,

@@ -12,7 +12,7 @@ import yaml
 
 from plateau_lens.experiments.config import RunConfig, dump
 from plateau_lens.glossary import PAPER_WORDS, RESPONSE_NAMES
-from plateau_lens.report import controls, definitions, published, sensitivity, tables
+from plateau_lens.report import controls, definitions, differences, published, sensitivity, tables
 from plateau_lens.report.controls import Controls
 from plateau_lens.report.explore import explorer
 from plateau_lens.report.figures import Drawing
@@ -33,6 +33,7 @@ class Section(NamedTuple):
 def render(
     data: RunData,
     frame: pl.DataFrame,
+    compared: pl.DataFrame,
     ladder: pl.DataFrame,
     controlled: Controls | None,
     drawings: Sequence[Drawing],
@@ -54,7 +55,9 @@ def render(
         facts=facts(config),
         colours={kind: each.colour for kind, each in kind_styles(data.kinds).items()},
         key_tables=tables.tables(data, frame, tables.KEY_GROUPS),
-        published=published.table(data, frame),
+        differences=differences.tables(data, compared, tables.key_groups(data)),
+        differences_notes=differences.notes(data),
+        published=published.table(data),
         published_note=published.SOURCE + " " + published.NOTE,
         drawings=[(each, _data_uri(each)) for each in drawings],
         ladder=sensitivity.tables(data, ladder) if not ladder.is_empty() else [],

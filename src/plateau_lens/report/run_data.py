@@ -56,7 +56,7 @@ class Sample(NamedTuple):
 
     kind: str
     value: Float[np.ndarray, " pair"]
-    """Steps; NaN where undefined, a bound where censored."""
+    """Steps; NaN where undefined, the last step that was looked at where censored."""
     censored: Bool[np.ndarray, " pair"]
 
     @property
@@ -133,7 +133,7 @@ def load(folder: RunFolder) -> RunData:
         RunFolderError: if the run has not come to its step values yet.
     """
     config = folder.config()
-    steps = _steps(folder, config)
+    steps = step_values(folder, config)
     measured = steps["kind"].unique().to_list()
     shown = config.example_kinds if "examples" in config.experiments else ()
     order = [*PAPER_ORDER, *config.kinds]
@@ -147,12 +147,29 @@ def load(folder: RunFolder) -> RunData:
     )
 
 
-def _steps(folder: RunFolder, config: RunConfig) -> pl.DataFrame:
-    """Step values; none for a run of examples alone, which writes no such table."""
+def step_values(folder: RunFolder, config: RunConfig) -> pl.DataFrame:
+    """Step values of every experiment but the examples, which has none; rows as in ``steps.parquet``.
+
+    A curve with no slope steep enough for an MS step has a NaN there, and is censored: its blow-up lies behind its
+    last usable step, which is what stands for the value here. It stays NaN if the folder's curves are gone.
+    """
     if set(config.experiments) <= {"examples"}:
         names = ("experiment", "kind", "schedule", "response", "statistic")
         return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-    return folder.steps().filter(pl.col("experiment") != "examples")
+    steps = folder.steps().filter(pl.col("experiment") != "examples")
+    unseen = (pl.col("statistic") == "ms") & pl.col("censored") & pl.col("value").is_nan()
+    if steps.filter(unseen).is_empty():
+        return steps
+    where = ["experiment", "kind", "schedule", "pair"]
+    try:
+        last = folder.scan_curves().select(*where, pl.col("last_step").cast(pl.Float64)).collect()
+    except (RunFolderError, OSError):
+        return steps
+    joined = steps.join(last, on=where, how="left", maintain_order="left")
+    bound = pl.col("last_step").fill_null(float("nan"))
+    return joined.with_columns(pl.when(unseen).then(bound).otherwise("value").alias("value")).drop(
+        "last_step"
+    )
 
 
 def _ordered(found: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ import polars as pl
 from plateau_lens.glossary import SCHEDULES, Experiment, Schedule
 from plateau_lens.numerics import steps
 from plateau_lens.report import definitions, render
+from plateau_lens.report.estimates import KIND_SCHEMA, kind_rows, of
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, Curves, RunData, Sample, require
-from plateau_lens.report.tables import KIND_SCHEMA, kind_rows
 
 FACTORS = tuple(2.0 ** (half / 2) for half in range(-4, 5))
 """Thresholds looked at, as multiples of the run's: a quarter to four times, each √2 times the one before."""
@@ -46,7 +46,7 @@ def ap_sensitivity(data: RunData) -> pl.DataFrame:
         for factor in FACTORS:
             where = {**ladder._asdict(), "factor": factor, "threshold": factor * threshold}
             samples = [_sample(each, factor * threshold) for each in curves]
-            rows += [where | row for row in kind_rows(samples, data.reference)]
+            rows += [where | row for row in kind_rows(samples, data.reference, data.config)]
     return pl.DataFrame(rows, schema=empty().schema)
 
 
@@ -73,7 +73,7 @@ def tables(data: RunData, frame: pl.DataFrame) -> list[render.Table]:
 
 def document(data: RunData, frame: pl.DataFrame) -> str:
     """The sensitivity as a Markdown file."""
-    notes = [definitions.statistic("ap", data.config), definitions.CENSORED]
+    notes = [definitions.statistic("ap", data.config), definitions.CENSORED, definitions.INTERVALS]
     return render.markdown("AP step: sensitivity to its threshold", tables(data, frame), notes)
 
 
@@ -83,11 +83,11 @@ def _sample(curves: Curves, threshold: float) -> Sample:
 
 
 def _median(row: Mapping[str, float]) -> str:
-    return f"{render.number(row['median'], 1)} ({render.share(row['censored'])})"
+    return f"{render.interval(*of(row, 'median'), 1)} ({render.share(row['censored'])})"
 
 
 def _ks(row: Mapping[str, float]) -> str:
-    return render.number(row["ks"], 2)
+    return render.interval(*of(row, "ks"), 2)
 
 
 def _pivot(
