@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from plateau_lens._errors import ResourceError
 from plateau_lens.activations.registry import Kind, PairBlock
 
 if TYPE_CHECKING:
@@ -52,6 +55,47 @@ def to_codes(active: ActiveLatents, d_sae: int, *, overwrite: bool = False) -> F
         latent, value = active.latent[:, rank, None], active.value[:, rank, None]
         codes.scatter_(1, latent, value.where(active.active[:, rank, None], codes.gather(1, latent)))
     return codes
+
+
+def assign(
+    active: ActiveLatents,
+    candidates: Int[Tensor, "pair rank candidate"],
+    cost: Float[Tensor, "pair rank candidate"],
+    used: Bool[Tensor, "pair d_sae"],
+    otherwise: Callable[[Int[Tensor, ""], Bool[Tensor, " d_sae"]], Int[Tensor, ""]] | None = None,
+    *,
+    reuse: bool = False,
+) -> Int[Tensor, "pair rank"]:
+    """A latent in place of each active one: rank after rank, the cheapest candidate that is not used yet.
+
+    Args:
+        active: the latents to replace; what stands on padding is arbitrary.
+        candidates: what each may be replaced by.
+        cost: the least wins, among equals the lower index; infinite for what is not to be chosen.
+        used: latents that a code has already; those chosen here are added to it, in place.
+        otherwise: what replaces a latent, given that and the used ones, when all of its candidates are used.
+        reuse: let a latent be chosen again.
+
+    Raises:
+        ResourceError: if a latent's candidates are all used and there is no ``otherwise``.
+    """
+    chosen = active.latent.clone()
+    for rank in range(active.latent.shape[1]):
+        near, here = candidates[:, rank], active.active[:, rank]
+        price = cost[:, rank].masked_fill(used.gather(1, near), torch.inf)
+        least = price.min(dim=-1, keepdim=True).values
+        latent = near.masked_fill(price > least, used.shape[1]).min(dim=-1).values
+        for row in (least[:, 0].isinf() & here).nonzero().flatten().tolist():
+            if otherwise is None:
+                raise ResourceError(
+                    f"a code has {int(active.active[row].sum()) + 1} active latents and there are fewer alive ones to "
+                    "replace them; choose a larger SAE, or measure its firing frequency on more prompts"
+                )
+            latent[row] = otherwise(active.latent[row, rank], used[row])
+        chosen[:, rank] = latent
+        if not reuse:
+            used.scatter_(1, latent[:, None], here[:, None] | used.gather(1, latent[:, None]))
+    return chosen
 
 
 class CodeProperties(NamedTuple):

@@ -22,6 +22,7 @@ from plateau_lens.experiments.prepare import Prepared, Resources
 from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix
 from plateau_lens.numerics.schedules import last_usable_step, offsets
+from plateau_lens.saes.firing import Firing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,6 +74,9 @@ class Worker:
             self.dictionary = dataclasses.replace(
                 self.dictionary, frequency=torch.from_numpy(prepared.frequency).to(device)
             )
+        self.firing = (
+            None if self.dictionary is None else Firing(self.dictionary, self.population.activations)
+        )
         self.kinds = make_kinds(self.config.kinds)
 
     def compute(self, unit: Unit) -> Shard:
@@ -101,6 +105,7 @@ class Worker:
             dictionary=self.dictionary,
             top_cosine=self.top_cosine,
             seed=self.config.seed,
+            firing=self.firing,
         )
 
     def _draw(self, unit: Unit, block: PairBlock) -> dict[str, _Drawn]:

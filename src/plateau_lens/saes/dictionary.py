@@ -53,6 +53,11 @@ class Dictionary:
         return self.sae.W_dec.detach()
 
     @cached_property
+    def bias(self) -> Float[Tensor, " d_model"]:
+        """What an empty code decodes to."""
+        return self.decode(self.W_dec.new_zeros(1, self.d_sae))[0]
+
+    @cached_property
     def unit_decoder(self) -> Float[Tensor, "d_sae d_model"]:
         """Decoder directions of length 1; their products are decoder cosines."""
         return torch.nn.functional.normalize(self.W_dec.float(), dim=-1)
