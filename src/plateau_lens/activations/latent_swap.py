@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
 from plateau_lens._errors import ConfigError
-from plateau_lens.activations.codes import ActiveLatents, CodeKind, active_latents, assign, to_codes
+from plateau_lens.activations.codes import (
+    ActiveLatents,
+    CodeKind,
+    active_latents,
+    assign_cheapest,
+    assign_nearest,
+    require_room,
+    to_codes,
+)
 from plateau_lens.activations.registry import PairBlock, kind
-from plateau_lens.saes.neighbours import nearest_in_cosine, nearest_in_frequency, nearest_unused
+from plateau_lens.saes.neighbours import nearest_in_frequency, nearest_unused
+
+if TYPE_CHECKING:
+    from plateau_lens.saes.dictionary import Dictionary
 
 
 @kind("latent-swap")
@@ -49,23 +60,28 @@ class LatentSwap(CodeKind):
 
     def code_of(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_sae"]:
         """The swapped codes. Random only in the choice of ``c``, and only unless that is by cosine."""
+        dictionary = block.latents
         active = active_latents(block.code if self.code == "base" else block.other_code)
         if not active.latent.shape[1]:
-            return to_codes(active, block.latents.d_sae)
-        directions = block.latents.unit_decoder
-        cosine_to_old = directions[active.latent[:, 0]] @ directions.T
-        top = self._new_top(active.latent[:, 0], cosine_to_old, block, purpose)
-        cosine_to_new = directions[top] @ directions.T
+            return to_codes(active, dictionary.d_sae)
+        require_room(int(dictionary.alive.sum()), active, move=self.others == "frequency-and-cosine")
+        old = active.latent[:, 0]
+        top = self._new_top(old, block, purpose)
         rest = ActiveLatents(*(part[:, 1:] for part in active))
-        wanted = cosine_to_old.gather(1, rest.latent)
-        chosen = self._new_others(rest, top, cosine_to_new, wanted, block)
+        wanted = dictionary.cosines(old, rest.latent)
+        cosine = dictionary.unit_decoder[top] @ dictionary.unit_decoder.T
+        if self.others == "frequency-and-cosine":
+            chosen = self._nearest_in_both(rest, top, wanted, cosine, dictionary)
+        else:
+            chosen = self._nearest_in_cosine(rest, top, wanted, cosine, block)
         replaced = torch.cat([top[:, None], chosen], dim=1)
-        return to_codes(active._replace(latent=replaced), block.latents.d_sae)
+        return to_codes(active._replace(latent=replaced), dictionary.d_sae)
 
-    def _new_top(
-        self, old: Int[Tensor, " pair"], cosine: Float[Tensor, "pair d_sae"], block: PairBlock, purpose: str
-    ) -> Int[Tensor, " pair"]:
-        allowed = self._allowed(block)
+    def _new_top(self, old: Int[Tensor, " pair"], block: PairBlock, purpose: str) -> Int[Tensor, " pair"]:
+        dictionary = block.latents
+        allowed = dictionary.alive
+        if self.others == "co-activation":
+            allowed = allowed & (block.fired.count > 0)
         if self.top == "any":
             candidates = allowed.nonzero().flatten().cpu().numpy()
             drawn = [
@@ -73,19 +89,15 @@ class LatentSwap(CodeKind):
                 for generator, latent in zip(block.rngs(purpose), old.tolist(), strict=True)
             ]
             return torch.tensor(drawn, device=old.device)
-        assert block.latents.frequency is not None
-        near = nearest_in_frequency(block.latents.frequency, allowed, old, k=self.top_neighbours)
+        assert dictionary.frequency is not None
+        near = nearest_in_frequency(dictionary.frequency, allowed, old, k=self.top_neighbours)
         if self.top == "frequency":
             drawn = [int(generator.integers(self.top_neighbours)) for generator in block.rngs(purpose)]
             best = torch.tensor(drawn, device=old.device)[:, None]
         else:
-            best = (cosine.gather(1, near) - self._wanted_cosine(block)).abs().argmin(dim=-1, keepdim=True)
+            gap = (dictionary.cosines(old, near) - self._wanted_cosine(block)).abs()
+            best = gap.argmin(dim=-1, keepdim=True)
         return near.gather(1, best)[:, 0]
-
-    def _allowed(self, block: PairBlock) -> Bool[Tensor, " d_sae"]:
-        """What the new top latent may be."""
-        alive = block.latents.alive
-        return alive & (block.fired.count > 0) if self.others == "co-activation" else alive
 
     def _wanted_cosine(self, block: PairBlock) -> float:
         wanted = block.top_cosine if self.top_cosine == "measured" else self.top_cosine
@@ -93,33 +105,38 @@ class LatentSwap(CodeKind):
             raise ConfigError("top_cosine: measured needs a population of at least 2 prompts; set a number")
         return wanted
 
-    def _new_others(
+    def _nearest_in_cosine(
         self,
         old: ActiveLatents,
         top: Int[Tensor, " pair"],
-        cosine: Float[Tensor, "pair d_sae"],
         wanted: Float[Tensor, "pair rank"],
+        cosine: Float[Tensor, "pair d_sae"],
         block: PairBlock,
     ) -> Int[Tensor, "pair rank"]:
-        pairs, ranks = old.latent.shape
-        alive, frequency = block.latents.alive, block.latents.frequency
-        assert frequency is not None
-        used = torch.zeros_like(cosine, dtype=torch.bool).scatter_(1, top[:, None], True)
-        if self.others == "frequency-and-cosine":
-            near = nearest_in_frequency(frequency, alive, old.latent.flatten(), k=self.neighbours)
-            near = near.reshape(pairs, ranks, self.neighbours)
-            gap = (cosine.gather(1, near.flatten(1)).reshape(near.shape) - wanted[..., None]).abs()
-            return assign(
-                old, near, gap, used, lambda latent, used: nearest_unused(latent, frequency, alive & ~used)
-            )
-        # Of any ranks + 1 candidates, one at least is unused.
-        near, gap = nearest_in_cosine(cosine, alive.expand_as(cosine), wanted, k=ranks + 1)
+        cosine = cosine.masked_fill(~block.latents.alive, torch.inf).scatter_(1, top[:, None], torch.inf)
+        preferred = cosine
         if self.others == "co-activation":
-            friends = alive & block.fired.together(top)
-            preferred, preferred_gap = nearest_in_cosine(cosine, friends, wanted, k=ranks + 1)
-            # No gap is wider than 2: whoever fires together with the top latent comes first.
-            near, gap = (
-                torch.cat([preferred, near], dim=-1),
-                torch.cat([preferred_gap, gap.double() + 3], dim=-1),
-            )
-        return assign(old, near, gap, used)
+            preferred = cosine.masked_fill(~block.fired.together(top), torch.inf)
+        return assign_nearest(old, wanted, preferred, spare=cosine)
+
+    def _nearest_in_both(
+        self,
+        old: ActiveLatents,
+        top: Int[Tensor, " pair"],
+        wanted: Float[Tensor, "pair rank"],
+        cosine: Float[Tensor, "pair d_sae"],
+        dictionary: Dictionary,
+    ) -> Int[Tensor, "pair rank"]:
+        alive, frequency = dictionary.alive, dictionary.frequency
+        assert frequency is not None
+        near = nearest_in_frequency(frequency, alive, old.latent.flatten(), k=self.neighbours)
+        shape = (*old.latent.shape, self.neighbours)
+        gap = (cosine.gather(1, near.reshape(len(top), -1)).reshape(shape) - wanted[..., None]).abs()
+        used = torch.zeros(len(top), dictionary.d_sae, dtype=torch.bool, device=top.device)
+        return assign_cheapest(
+            old,
+            near.reshape(shape),
+            gap,
+            used.scatter_(1, top[:, None], True),
+            lambda latent, used: nearest_unused(latent, frequency, alive & ~used),
+        )

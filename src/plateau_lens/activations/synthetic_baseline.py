@@ -10,8 +10,14 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from plateau_lens._errors import ResourceError
-from plateau_lens.activations.codes import ActiveLatents, CodeKind, active_latents, assign, to_codes
+from plateau_lens.activations.codes import (
+    ActiveLatents,
+    CodeKind,
+    active_latents,
+    assign_cheapest,
+    require_room,
+    to_codes,
+)
 from plateau_lens.activations.registry import PairBlock, kind
 from plateau_lens.saes.neighbours import nearest_in_frequency, nearest_unused
 
@@ -40,12 +46,8 @@ class SyntheticBaseline(CodeKind):
         rngs = block.rngs(purpose)
         assert dictionary.frequency is not None
         may_be_chosen = dictionary.alive if self.dead == "excluded" else torch.ones_like(dictionary.alive)
-        longest, choices = active.latent.shape[1], int(may_be_chosen.sum())
-        if self.collisions == "forbidden" and choices <= longest:
-            raise ResourceError(
-                f"{choices} latents may be chosen, but a code has {longest} active ones, each of which has to move "
-                "elsewhere; choose a larger SAE, or measure its firing frequency on more prompts"
-            )
+        if self.collisions == "forbidden":
+            require_room(int(may_be_chosen.sum()), active)
         if self.match == "frequency":
             replaced = self._frequency_matched(active, dictionary.frequency, may_be_chosen, rngs)
         else:
@@ -69,7 +71,7 @@ class SyntheticBaseline(CodeKind):
         for row, (generator, length) in enumerate(zip(rngs, active.active.sum(dim=-1).tolist(), strict=True)):
             keys[row, :length] = torch.from_numpy(generator.random((length, self.neighbours)))
         used = torch.zeros(pairs, len(frequency), dtype=torch.bool, device=active.latent.device)
-        return assign(
+        return assign_cheapest(
             active,
             near,
             keys.to(active.latent.device),

@@ -1,4 +1,4 @@
-"""Which latents are alike: neighbours in firing frequency, and in decoder cosine to a third."""
+"""Which latents are alike: neighbours in firing frequency."""
 
 from __future__ import annotations
 
@@ -51,33 +51,6 @@ def nearest_in_frequency(
     gap = gap.masked_fill(~inside | (order[places] == latents[:, None]), torch.inf)
     nearest = gap.argsort(dim=-1, stable=True)[:, :k]
     return order[places.gather(1, nearest)]
-
-
-def nearest_in_cosine(
-    cosine: Float[Tensor, "row d_sae"],
-    allowed: Bool[Tensor, "row d_sae"],
-    wanted: Float[Tensor, "row rank"],
-    *,
-    k: int,
-) -> tuple[Int[Tensor, "row rank candidate"], Float[Tensor, "row rank candidate"]]:
-    """Candidates among which are the ``k`` allowed latents whose cosine is closest to each wanted one.
-
-    Args:
-        cosine: of every latent to one direction a row, -1..1.
-        allowed: which latents may be chosen.
-        wanted: cosines to come close to.
-        k: how many at least, as far as so many are allowed.
-
-    Returns:
-        Latents, in no order, and their gaps ``|cosine - wanted|``: infinite for what is not to be chosen.
-    """
-    ordered, latent = cosine.masked_fill(~allowed, torch.inf).sort(dim=-1, stable=True)
-    # The k nearest lie within k places either side of where the wanted cosine would be inserted.
-    places = torch.searchsorted(ordered, wanted)[..., None] + torch.arange(-k, k, device=cosine.device)
-    inside = (places >= 0) & (places < cosine.shape[1])
-    places = places.clamp(0, cosine.shape[1] - 1)
-    gap = (ordered.gather(1, places.flatten(1)).reshape(places.shape) - wanted[..., None]).abs()
-    return latent.gather(1, places.flatten(1)).reshape(places.shape), gap.masked_fill(~inside, torch.inf)
 
 
 def nearest_unused(
