@@ -44,19 +44,18 @@ def resolve_statistics(config: RunConfig, folder: RunFolder) -> RunConfig:
 def _end_of_path_l2(config: RunConfig, folder: RunFolder) -> float:
     import polars as pl
 
-    frame = folder.scan_curves().filter(
-        pl.col("schedule") == ("relative" if "relative" in config.schedules else config.schedules[0])
-    )
     at_end = pl.col("l2").list.get(pl.col("last_step")).cast(pl.Float64)
-    ends = frame.select("experiment", "kind", at_end.alias("end")).drop_nans("end").collect()
+    frame = folder.scan_curves().select("experiment", "kind", "schedule", at_end.alias("end"))
+    ends = frame.drop_nans("end").collect()
     toward = ends.filter(
         pl.col("experiment").is_in(["toward", "examples"])
         & pl.col("kind").is_in(config.labels_of("model-generated"))
     )
     chosen = toward.filter(pl.col("experiment") == "toward")
     for candidate in (chosen, toward, ends):
-        if len(candidate):
-            return float(np.median(candidate["end"].to_numpy()))
+        for each in (candidate.filter(pl.col("schedule") == "relative"), candidate):
+            if len(each):
+                return float(np.median(each["end"].to_numpy()))
     return float("nan")
 
 

@@ -14,6 +14,7 @@ from plateau_lens.report.examples import Column, draw_examples
 from plateau_lens.report.ladder import draw_ladder
 from plateau_lens.report.run_data import (
     EXPERIMENT_NAMES,
+    PAPER_ORDER,
     RESPONSE_SYMBOLS,
     STATISTIC_SYMBOLS,
     Group,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_BASES = 6
 """Rows of Figure 1: a page holds no more."""
+MOST_KINDS = 8
+"""Kinds whose lines can be told apart; a figure of all kinds shows the paper's where there are more."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Distributions:
     title: str
     groups: tuple[Group, ...]
     kinds: tuple[str, ...] | None = None
-    """The kinds to compare, all of them needed; none for every kind the run has."""
+    """The kinds to compare, all of them needed; none for every kind the run has (see `MOST_KINDS`)."""
 
 
 DISTRIBUTIONS = (
@@ -105,7 +108,7 @@ def drawings(data: RunData, sensitivity: pl.DataFrame) -> Iterator[Drawing | Ski
 
 def distributions(data: RunData, spec: Distributions) -> Drawing | Skipped:
     """One histogram-beside-cumulative figure, with the rows the run has."""
-    have = [kind for kind in data.kinds if spec.kinds is None or kind in spec.kinds]
+    have = _legible(data) if spec.kinds is None else [kind for kind in data.kinds if kind in spec.kinds]
     if spec.kinds and len(have) < len(spec.kinds):
         missing = ", ".join(kind for kind in spec.kinds if kind not in have)
         return Skipped(spec.name, f"compares {' and '.join(spec.kinds)}; the run has no {missing}")
@@ -122,7 +125,8 @@ def distributions(data: RunData, spec: Distributions) -> Drawing | Skipped:
         for group, samples in found
     ]
     figure = draw_distributions(rows, kind_styles(data.kinds), data.config.n_steps)
-    return Drawing(spec.name, spec.title, _distribution_caption(data, found), figure)
+    caption = _distribution_caption(data, found) + ("" if spec.kinds else _left_out(data))
+    return Drawing(spec.name, spec.title, caption, figure)
 
 
 def examples(data: RunData) -> Drawing | Skipped:
@@ -157,7 +161,11 @@ def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
     if frame.is_empty():
         return Skipped(SENSITIVITY, "the run has no AP steps whose curves could be looked at again")
     experiment, schedule = frame.select("experiment", "schedule").row(0)
-    rows = frame.filter(pl.col("experiment") == experiment, pl.col("schedule") == schedule)
+    rows = frame.filter(
+        pl.col("experiment") == experiment,
+        pl.col("schedule") == schedule,
+        pl.col("kind").is_in(_legible(data)),
+    )
     threshold = rows.filter(pl.col("factor") == 1)["threshold"][0]
     figure = draw_ladder(
         rows,
@@ -173,6 +181,7 @@ def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
         + (f", and its KS distance to {data.reference}," if data.reference else "")
         + f" against the threshold that ends a plateau; the run's own, {threshold:.4g}, is dotted. "
         "Bands are 95 % intervals. Hollow: the median is not reached within the path, and drawn at its end."
+        + _left_out(data)
     )
     return Drawing(SENSITIVITY, "AP step: sensitivity to its threshold", caption, figure)
 
@@ -183,7 +192,9 @@ def control_lines(data: RunData) -> Drawing:
     Raises:
         RunFolderError: if the run has no synthetic codes to compare.
     """
-    found = controls.controls(data)
+    every = controls.controls(data)
+    shown = {kind: values for kind, values in every.values.items() if kind in _legible(data)}
+    found = every._replace(values=shown)
     figure = controls.draw_controls(found, kind_styles(data.kinds))
     sentences = (
         "Cumulative share of pairs, by what describes an activation and its code; pairs where it is undefined "
@@ -191,7 +202,25 @@ def control_lines(data: RunData) -> Drawing:
         controls.MEANING,
         *controls.coincidences(found),
     )
-    return Drawing(CONTROLS, controls.TITLE, " ".join(sentences), figure)
+    return Drawing(CONTROLS, controls.TITLE, " ".join(sentences) + _left_out(data), figure)
+
+
+def _legible(data: RunData) -> tuple[str, ...]:
+    """The kinds of a figure that compares all: the paper's, where there are more than can be told apart."""
+    if len(data.kinds) <= MOST_KINDS:
+        return data.kinds
+    if data.reference not in PAPER_ORDER:
+        return data.kinds[:MOST_KINDS]
+    return tuple(kind for kind in data.kinds if kind in PAPER_ORDER)
+
+
+def _left_out(data: RunData) -> str:
+    shown = len(_legible(data))
+    return (
+        f" Shown are {shown} of {len(data.kinds)} kinds; the tables have all."
+        if shown < len(data.kinds)
+        else ""
+    )
 
 
 def _columns(data: RunData, schedule: Schedule) -> list[Column]:
