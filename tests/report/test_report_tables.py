@@ -142,7 +142,7 @@ def test_one_pair_has_a_mean_and_no_spread(run_path: Path) -> None:
 
 
 def test_sensitivity_by_hand(run_path: Path) -> None:
-    # 10 from step 5 on, 60 from step 50 on; the threshold is 20, the ladder 5, 7.07, 10, 14.1, 20, .. 56.6, 80.
+    # 10 from step 5 on, 60 from step 50 on; the threshold is 20, the others 5, 7.07, 10, 14.1, 20, .. 56.6, 80.
     stairs = cliff([5], 10.0) + cliff([50], 50.0)
     folder = write_run(
         run_path,

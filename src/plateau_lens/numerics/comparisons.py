@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from plateau_lens.numerics import intervals
-from plateau_lens.numerics.survival import Survival
+from plateau_lens.numerics.survival import Distance, Survival
 
 LEVEL = 0.05
 POWER = 0.8
@@ -19,8 +19,6 @@ _ROUNDING = 1e-9
 """A standard error below this is none: means are sums of rounded products."""
 
 Alternative = Literal["two-sided", "less", "greater"]
-Distance = Callable[[Survival, Survival], Float[np.ndarray, " draw"]]
-"""`survival.ks` or `survival.wasserstein`."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def pairs_to_show(effect: float, sd_per_pair: float, *, one_sided: bool = True) -> float:
-    """Pairs that show a difference of this size at 5 % with 80 % power: ``((z_level + z_power) sd / effect)^2``.
+def pairs_to_show(
+    effect: float, sd_per_pair: float, *, one_sided: bool = True, level: float = LEVEL
+) -> float:
+    """Pairs that show a difference of this size with 80 % power: ``((z_level + z_power) sd / effect)^2``.
 
     Args:
         effect: the true difference, or how far it is from the bound it is tested against; its sign is ignored.
         sd_per_pair: as `Difference.sd_per_pair`, same unit.
         one_sided: whether the direction is part of the claim.
+        level: of the test; 5 % shared by m tests is 5 % / m.
 
     Returns:
         A whole number >= 2; inf if the effect is 0, NaN if undefined.
@@ -146,12 +147,14 @@ def pairs_to_show(effect: float, sd_per_pair: float, *, one_sided: bool = True) 
         return math.nan
     if effect == 0:
         return math.inf
-    z = float(ndtri(1 - (LEVEL if one_sided else LEVEL / 2)) + ndtri(POWER))
+    z = float(ndtri(1 - (level if one_sided else level / 2)) + ndtri(POWER))
     return max(2.0, float(math.ceil((z * sd_per_pair / effect) ** 2)))
 
 
-def pairs_to_equate(true_difference: float, margin: float, sd_per_pair: float) -> float:
-    """Pairs that show equivalence at 5 % with 80 % power, were the true difference this one.
+def pairs_to_equate(
+    true_difference: float, margin: float, sd_per_pair: float, *, level: float = LEVEL
+) -> float:
+    """Pairs that show equivalence with 80 % power, were the true difference this one; level as in `pairs_to_show`.
 
     Returns:
         A whole number >= 2; inf if the difference is not inside the margin, NaN if undefined.
@@ -166,7 +169,7 @@ def pairs_to_equate(true_difference: float, margin: float, sd_per_pair: float) -
         return math.inf
     if sd_per_pair == 0:
         return 2.0
-    z = ndtri(1 - LEVEL)
+    z = ndtri(1 - level)
 
     def lacking(root_n: float) -> float:
         reach = root_n / sd_per_pair

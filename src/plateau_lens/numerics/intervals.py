@@ -76,6 +76,38 @@ def distance_interval(
     return Estimate(value, low, min(value + reach, most))
 
 
+def ratio_interval(
+    numerator: Float[np.ndarray, " draw"], denominator: Float[np.ndarray, " draw"], n: int
+) -> Estimate:
+    """Fieller's interval (1954) of a ratio: every r at which ``numerator - r denominator`` may be 0.
+
+    That is where ``|value| <= t se``, with the standard error of the resamples, so that what the two have in common
+    counts. It is not symmetric, and it is bounded exactly where the denominator is told from 0.
+
+    Args:
+        numerator: draw 0 is the estimate, the others are resamples.
+        denominator: the same.
+        n: pairs with a defined value.
+
+    Returns:
+        NaN throughout where the interval of the denominator is not above 0.
+    """
+    if n < 2 or np.isnan(numerator[0]) or np.isnan(denominator[0]):
+        return UNDEFINED
+    both = np.stack([numerator, denominator])
+    (top, bottom), resamples = both[:, 0], both[:, 1:]
+    resamples = resamples[:, ~np.isnan(resamples).any(axis=0)]
+    if resamples.shape[1] < 2:
+        return UNDEFINED
+    (top_top, top_bottom), (_, bottom_bottom) = student(n) ** 2 * np.cov(resamples)
+    # (top - r bottom)^2 = t^2 var(top - r bottom), a r^2 - 2 b r + c = 0.
+    a, b, c = bottom**2 - bottom_bottom, top * bottom - top_bottom, top**2 - top_top
+    if a <= 0 or bottom <= 0:
+        return UNDEFINED
+    reach = np.sqrt(max(b * b - a * c, 0.0))
+    return Estimate(float(top / bottom), float((b - reach) / a), float((b + reach) / a))
+
+
 def share_interval(flags: Bool[np.ndarray, " pair"]) -> Estimate:
     """Wilson's interval (1927) of a share of pairs, 0..1.
 

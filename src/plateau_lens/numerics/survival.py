@@ -13,6 +13,7 @@ numbers of the values as they stand. Behind the last step to which any pair was 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -59,6 +60,14 @@ class Survival:
         low, high = (_position(reached, np.minimum(at, count - 1), share) for at in (first, behind))
         middle = np.where(behind < count, (low + high) / 2, low)
         return np.where(np.isnan(self.beyond[0]), np.nan, np.where(first < count, middle, np.inf))
+
+
+class Distance(Protocol):
+    """How far apart two columns are: `ks` or `wasserstein`."""
+
+    def __call__(self, a: Survival, b: Survival, *, noise: bool = False) -> Float[np.ndarray, " draw"]:
+        """Distance in each draw."""
+        ...
 
 
 def kaplan_meier(

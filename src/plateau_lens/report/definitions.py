@@ -29,6 +29,38 @@ EQUIVALENCE = (
     "tests, p equivalent < 0.05), different where it is shown to be larger (p different < 0.05), else "
     "undecided. Not adjusted for the number of rows."
 )
+CLAIMS = (
+    "Each sentence of the paper is a test on this run's pairs. holds: shown at 5 %; fails: its opposite is shown at "
+    "5 %; undecided: neither, which is no evidence of either; not measured: the run lacks a kind, a response or a "
+    "schedule. p is of the claim, or of its opposite where it fails, adjusted by Holm over the whole table: 19 "
+    "of 20 such tables call no false sentence true."
+)
+CLAIM_EFFECT = (
+    "The effect supports a claim above 0, and a claim that kinds are alike, or two statistics agree, within "
+    "±{margin} steps of it (equivalence_margin). A claim about several kinds needs every one of its "
+    "differences; the one that supports it least is shown, with its 95 % interval over resamples of pairs. KS and "
+    "Wasserstein distances are to model-generated; KS is the claim's own test, Wasserstein a second look."
+)
+CLAIM_PAIRS = (
+    "n to decide: pairs with which, were the true differences the ones found, the claim would be decided (held or "
+    "failed) with 80 % probability; – where it is decided."
+)
+LADDER = (
+    "Rungs stand in the configuration's order, controls that are no composition of an activation's latents below. "
+    "another sample: what another sample of {reference}, of this size, would have: the expected distance, and "
+    "in brackets where 95 % of such samples lie."
+)
+REALISM = (
+    "Realism R = 1 - e(kind) / e(random): e is the distance to {reference}, less what sampling noise makes of none, in "
+    "squares: e² = d² - d0². 0: as far from {reference} as random; 1: as close as another sample of it; below 0: "
+    "farther than random; above 1: by noise alone. – where random cannot be told from {reference}, so that "
+    "the two ends of the scale coincide. [low, high]: Fieller's 95 % interval over resamples of pairs."
+)
+REALISM_OF_SAE = (
+    "The realism of an SAE at a site is two numbers. That of sae-reconstruction says what it keeps of an activation "
+    "that the model made; that of synthetic-structured, how real an activation is that is put together from its "
+    "latents anew. The first can be high without the second."
+)
 DISTANCES = (
     "KS: two-sample Kolmogorov-Smirnov distance to {reference}, 0 (same distribution) to 1 (disjoint). "
     "Wasserstein: the steps by which values move, on average, to turn one distribution into the other."

@@ -18,7 +18,7 @@ from plateau_lens.numerics.intervals import (
     percentile_interval,
     share_interval,
 )
-from plateau_lens.numerics.survival import Survival, kaplan_meier
+from plateau_lens.numerics.survival import Distance, Survival, kaplan_meier
 from plateau_lens.report.run_data import Sample
 
 
@@ -48,6 +48,9 @@ KIND_SCHEMA = {
 they stand, a censored one at its bound."""
 
 
+DISTANCES: dict[str, Distance] = {"ks": survival.ks, "wasserstein": survival.wasserstein}
+
+
 @lru_cache(maxsize=2)
 def pair_bootstrap(n_pairs: int, seed: int) -> PairBootstrap:
     """The resamples of a run's pairs, drawn once for all that is computed of them."""
@@ -74,16 +77,19 @@ def kind_rows(samples: Sequence[Sample], reference: str | None, config: RunConfi
     return [_row(sample, found[sample.kind], against, config.n_steps) for sample in samples]
 
 
+def distances(own: Survival, against: Survival, n_steps: int) -> dict[str, Estimate]:
+    """Distances of two kinds: ``ks``, 0..1, and ``wasserstein``, steps."""
+    return {
+        name: distance_interval(
+            distance(own, against), distance(own, against, noise=True), min(own.n, against.n), most=most
+        )
+        for (name, distance), most in zip(DISTANCES.items(), (1.0, float(n_steps)), strict=True)
+    }
+
+
 def _row(sample: Sample, own: Survival, against: Survival | None, n_steps: int) -> dict[str, object]:
     defined = sample.value[~np.isnan(sample.value)]
-    to_reference = (UNDEFINED, UNDEFINED)
-    if against is not None:
-        to_reference = tuple(
-            distance_interval(
-                distance(own, against), distance(own, against, noise=True), min(own.n, against.n), most=most
-            )
-            for distance, most in ((survival.ks, 1.0), (survival.wasserstein, float(n_steps)))
-        )
+    to_reference = {} if against is None else distances(own, against, n_steps)
     return {
         "kind": sample.kind,
         "n": sample.value.size,
@@ -94,8 +100,8 @@ def _row(sample: Sample, own: Survival, against: Survival | None, n_steps: int) 
         **ends("median", percentile_interval(own.quantile(0.5), own.n)),
         "q75": float(own.quantile(0.75)[0]),
         **ends("censored", share_interval(sample.censored)),
-        **ends("ks", to_reference[0]),
-        **ends("wasserstein", to_reference[1]),
+        **ends("ks", to_reference.get("ks", UNDEFINED)),
+        **ends("wasserstein", to_reference.get("wasserstein", UNDEFINED)),
         "plain_mean": float(defined.mean()) if defined.size else float("nan"),
     }
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.glossary import SCHEDULES, Response, Schedule
-from plateau_lens.report import controls, definitions
+from plateau_lens.report import controls, definitions, ladder
 from plateau_lens.report.distributions import Row, censored_share, draw_distributions
 from plateau_lens.report.examples import Column, draw_examples
-from plateau_lens.report.ladder import draw_ladder
+from plateau_lens.report.thresholds import draw_thresholds
+from plateau_lens.report.ladder_figure import draw_ladder
+from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import (
     EXPERIMENT_NAMES,
     PAPER_ORDER,
@@ -89,15 +91,19 @@ DISTRIBUTIONS = (
 EXAMPLES = "figure-1"
 SENSITIVITY = "figure-ap-sensitivity"
 CONTROLS = "figure-controls"
-NAMES = (EXAMPLES, *(each.name for each in DISTRIBUTIONS), SENSITIVITY, CONTROLS)
+LADDER = "figure-ladder"
+FEWEST_RUNGS = 4
+"""Kinds besides model-generated with which a ladder is worth a figure."""
+NAMES = (EXAMPLES, *(each.name for each in DISTRIBUTIONS), LADDER, SENSITIVITY, CONTROLS)
 """Every file name a report may write under ``figures/``."""
 
 
-def drawings(data: RunData, sensitivity: pl.DataFrame) -> Iterator[Drawing | Skipped]:
+def drawings(data: RunData, numbers: Numbers) -> Iterator[Drawing | Skipped]:
     """Draw every figure, one at a time, in the order in which they are shown."""
     steps: list[tuple[str, Callable[[], Drawing | Skipped]]] = [(EXAMPLES, lambda: examples(data))]
     steps += [(each.name, lambda each=each: distributions(data, each)) for each in DISTRIBUTIONS]
-    steps.append((SENSITIVITY, lambda: ap_ladder(data, sensitivity)))
+    steps.append((LADDER, lambda: rungs(data, numbers.ladder)))
+    steps.append((SENSITIVITY, lambda: ap_thresholds(data, numbers.sensitivity)))
     steps.append((CONTROLS, lambda: control_lines(data)))
     for name, draw in steps:
         try:
@@ -154,7 +160,40 @@ def examples(data: RunData) -> Drawing | Skipped:
     return Drawing(EXAMPLES, "Example curves", caption, figure)
 
 
-def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
+def rungs(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
+    """The ladder of controls, of the groups that have all of its kinds."""
+    found = list(ladder.parts(frame))
+    if not found:
+        wanted = " and no ".join(f"{group.name}, of experiment {group.experiment!r}" for group in ladder.GROUPS)
+        return Skipped(LADDER, f"the run has no {wanted}, that model-generated has a part in")
+    others = found[0][1].height - 1
+    if others < FEWEST_RUNGS:
+        return Skipped(LADDER, f"needs {FEWEST_RUNGS} kinds besides model-generated; the run has {others}")
+    panels = [(_panel_title(group), rows) for group, rows in found]
+    figure = draw_ladder(panels, kind_styles(data.kinds), random=data.label_of("random"))
+    shown = " and ".join(
+        f"{STATISTIC_SYMBOLS[group.statistic]} steps of {RESPONSE_SYMBOLS[group.response]} ({group.experiment}, "
+        f"{group.schedule} schedule)"
+        for group, _ in found
+    )
+    n = sorted({int(each) for _, rows in found for each in (rows["n"].min(), rows["n"].max())})
+    caption = (
+        f"How far the {shown} of each kind are distributed from those of {data.reference}: Kolmogorov-Smirnov "
+        f"distance with its 95 % interval, n = {' to '.join(map(str, n[:: len(n) - 1 or 1]))} pairs. Further left is "
+        "more real. Above the first line: where another sample of model-generated would be expected (hollow), and "
+        "where 95 % of such samples lie, the shaded band; what is in it cannot be told from real at this n. "
+        "Below the second: controls that are no composition of an activation's latents. Dotted: the distance of "
+        "random. Realism: 0 at the distance of random, 1 where there is no more distance than noise makes "
+        "(docs/realism.md)."
+    )
+    return Drawing(LADDER, "The ladder of controls", caption, figure)
+
+
+def _panel_title(group: Group) -> str:
+    return f"{STATISTIC_SYMBOLS[group.statistic]}, {group.experiment}"
+
+
+def ap_thresholds(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
     """The sensitivity figure of the first experiment and schedule there is: from, absolute, if it was run."""
     import polars as pl
 
@@ -167,7 +206,7 @@ def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
         pl.col("kind").is_in(_legible(data)),
     )
     threshold = rows.filter(pl.col("factor") == 1)["threshold"][0]
-    figure = draw_ladder(
+    figure = draw_thresholds(
         rows,
         kind_styles(data.kinds),
         threshold=threshold,
@@ -194,7 +233,7 @@ def control_lines(data: RunData) -> Drawing:
     """
     every = controls.controls(data)
     shown = {kind: values for kind, values in every.values.items() if kind in _legible(data)}
-    found = every._replace(values=shown)
+    found = replace(every, values=shown)
     figure = controls.draw_controls(found, kind_styles(data.kinds))
     sentences = (
         "Cumulative share of pairs, by what describes an activation and its code; pairs where it is undefined "

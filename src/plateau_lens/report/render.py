@@ -60,6 +60,14 @@ def share(value: float) -> str:
     return UNDEFINED if math.isnan(value) else f"{100 * value:.3g} %"
 
 
+def count(value: float) -> str:
+    """A number of pairs that was planned, not counted: two digits, rounded up, e.g. ``3,400``."""
+    if not math.isfinite(value):
+        return number(value, 0)
+    step = 10 ** max(0, math.floor(math.log10(max(value, 1))) - 1)
+    return f"{math.ceil(value / step) * step:,}"
+
+
 def spread(mean: float, sd: float, digits: int = 2) -> str:
     """``mean ± sd``; an en dash in place of what is undefined."""
     return UNDEFINED if math.isnan(mean) else f"{number(mean, digits)} ± {number(sd, digits)}"

@@ -88,6 +88,10 @@ class RunData:
     samples: dict[Group, tuple[Sample, ...]]
     """Step values, groups in the order in which they are shown, kinds as in ``kinds``."""
 
+    def label_of(self, kind: str) -> str | None:
+        """The label of a kind: its own name, else the first label that the configuration says is one."""
+        return _label_of(kind, self.config, self.kinds)
+
     @cached_property
     def _curves(self) -> pl.DataFrame:
         return self.folder.curves()
@@ -142,7 +146,7 @@ def load(folder: RunFolder) -> RunData:
         folder=folder,
         config=config,
         kinds=kinds,
-        reference=_reference(config, _ordered(measured, order)),
+        reference=_label_of(REFERENCE, config, _ordered(measured, order)),
         samples=_samples(steps, kinds),
     )
 
@@ -177,10 +181,9 @@ def _ordered(found: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(found), key=lambda label: (rank.get(label, len(order)), label)))
 
 
-def _reference(config: RunConfig, kinds: Sequence[str]) -> str | None:
-    """The kind called model-generated, else the first label that the configuration says is one."""
-    renamed = (label for label in kinds if config.kinds.get(label, {}).get("kind") == REFERENCE)
-    return REFERENCE if REFERENCE in kinds else next(renamed, None)
+def _label_of(kind: str, config: RunConfig, kinds: Sequence[str]) -> str | None:
+    renamed = (label for label in kinds if config.kinds.get(label, {}).get("kind") == kind)
+    return kind if kind in kinds else next(renamed, None)
 
 
 def _samples(steps: pl.DataFrame, kinds: Sequence[str]) -> dict[Group, tuple[Sample, ...]]:

@@ -1,4 +1,4 @@
-"""How far the AP step depends on its threshold: recomputed from the curves at a ladder of thresholds."""
+"""How far the AP step depends on its threshold: recomputed from the curves at a range of thresholds."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ FACTORS = tuple(2.0 ** (half / 2) for half in range(-4, 5))
 """Thresholds looked at, as multiples of the run's: a quarter to four times, each √2 times the one before."""
 
 
-class Ladder(NamedTuple):
+class Panel(NamedTuple):
     """One panel of the sensitivity: an experiment along a schedule."""
 
     experiment: Experiment
     schedule: Schedule
 
 
-def ladders(data: RunData) -> list[Ladder]:
+def panels(data: RunData) -> list[Panel]:
     """What the run has, the paper's own (from, absolute) first."""
     found = {(group.experiment, group.schedule) for group in data.samples if group.statistic == "ap"}
     order: tuple[Experiment, ...] = ("from", "toward")
-    return [Ladder(e, s) for e in order for s in SCHEDULES if (e, s) in found]
+    return [Panel(e, s) for e in order for s in SCHEDULES if (e, s) in found]
 
 
 def ap_sensitivity(data: RunData) -> pl.DataFrame:
-    """AP steps of every experiment, schedule and kind at every threshold of the ladder.
+    """AP steps of every experiment, schedule and kind at every threshold.
 
     Columns as in the summary, with ``factor`` and ``threshold`` (residual-stream units of the read site).
 
@@ -41,10 +41,10 @@ def ap_sensitivity(data: RunData) -> pl.DataFrame:
     """
     threshold = require(data.config.statistics.ap_threshold, "statistics.ap_threshold")
     rows: list[dict[str, object]] = []
-    for ladder in ladders(data):
-        curves = data.curves(ladder.experiment, ladder.schedule, "l2")
+    for panel in panels(data):
+        curves = data.curves(panel.experiment, panel.schedule, "l2")
         for factor in FACTORS:
-            where = {**ladder._asdict(), "factor": factor, "threshold": factor * threshold}
+            where = {**panel._asdict(), "factor": factor, "threshold": factor * threshold}
             samples = [_sample(each, factor * threshold) for each in curves]
             rows += [where | row for row in kind_rows(samples, data.reference, data.config)]
     return pl.DataFrame(rows, schema=empty().schema)
@@ -52,18 +52,18 @@ def ap_sensitivity(data: RunData) -> pl.DataFrame:
 
 def empty() -> pl.DataFrame:
     """The table of a run whose AP steps cannot be looked at again."""
-    where = dict.fromkeys(Ladder._fields, pl.String)
+    where = dict.fromkeys(Panel._fields, pl.String)
     return pl.DataFrame(schema=where | {"factor": pl.Float64, "threshold": pl.Float64} | KIND_SCHEMA)
 
 
 def tables(data: RunData, frame: pl.DataFrame) -> list[render.Table]:
-    """Two small tables a ladder: the median AP step with its censored share, and the KS distance."""
+    """Two small tables a panel: the median AP step with its censored share, and the KS distance."""
     found: list[render.Table] = []
-    for ladder in ladders(data):
-        rows = frame.filter(pl.col("experiment") == ladder.experiment, pl.col("schedule") == ladder.schedule)
-        where = f"{EXPERIMENT_NAMES[ladder.experiment]}, {ladder.schedule} schedule"
+    for panel in panels(data):
+        rows = frame.filter(pl.col("experiment") == panel.experiment, pl.col("schedule") == panel.schedule)
+        where = f"{EXPERIMENT_NAMES[panel.experiment]}, {panel.schedule} schedule"
         unit = (
-            f"Columns: AP threshold, L2 at the read site; {definitions.unit(ladder.schedule, data.config)}."
+            f"Columns: AP threshold, L2 at the read site; {definitions.unit(panel.schedule, data.config)}."
         )
         found.append(_pivot(rows, f"{where}: median AP step (censored share)", unit, _median))
         if data.reference:
