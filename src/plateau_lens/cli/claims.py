@@ -11,7 +11,7 @@ from rich.text import Text
 
 from plateau_lens.experiments.store import RunFolder
 
-_WIDTHS = {"figure and numbers": 34, "verdict": 12, "effect [95 %]": 26, "p (Holm)": 8, "n": 5, "to decide": 9}
+_WIDTHS = {"figure: measure": 38, "verdict": 12, "effect [95 %]": 26, "p (Holm)": 8, "n": 4, "needed": 7}
 _WIDTH = sum(_WIDTHS.values()) + len(_WIDTHS) - 1
 _STYLES = {"holds": "bold green", "fails": "bold red", "undecided": "yellow", "not measured": "dim"}
 
@@ -27,12 +27,12 @@ def claims_command(path: Path) -> None:
     console.print(_columns(show_header=True))
     for sentence, rows in claims.sentences(claims.claims(data)):
         console.print(Text(f"\n{sentence}", style="bold"))
-        table = _columns()
         for row in rows:
-            about = Text(f"  {row.figure}: {row.about}\n").append(f"  {row.which}", style="dim")
-            numbers = (Text(row.verdict, style=_STYLES[row.verdict]), row.effect, row.p, row.n, row.n_to_decide)
-            table.add_row(about, *numbers)
-        console.print(table)
+            table = _columns()
+            verdict = Text(row.verdict, style=_STYLES[row.verdict])
+            table.add_row(f"  {row.figure}: {row.about}", verdict, row.effect, row.p, row.n, row.n_to_decide)
+            console.print(table)
+            console.print(Text(f"    {row.which}", style="dim"), soft_wrap=True)
     realism = ladder.realism_of_sae(data, ladder.ladder(data))
     if realism.rows:
         console.print(Text(f"\n{realism.title}", style="bold"))
@@ -45,7 +45,7 @@ def claims_command(path: Path) -> None:
     console.print()
     notes = (
         "An effect above 0 supports its claim. Of several comparisons, which a claim needs all, the one that supports "
-        "it least. to decide: pairs that would, with a probability of 80 %, were the effect as found.",
+        "it least. needed: pairs that would decide it, with a probability of 80 %, were the effect as found.",
         "Realism: 0 as far from model-generated as random, 1 as close as another sample of it. docs/claims.md",
     )
     for note in notes:
@@ -55,5 +55,7 @@ def claims_command(path: Path) -> None:
 def _columns(*, show_header: bool = False) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=show_header)
     for name, width in _WIDTHS.items():
-        table.add_column(name, width=width, justify="right" if name in ("p (Holm)", "n", "to decide") else "left")
+        table.add_column(
+            name, width=width, justify="right" if name in ("p (Holm)", "n", "needed") else "left"
+        )
     return table

@@ -117,4 +117,3 @@ def judge(claims: Sequence[Evidence]) -> list[Judgement]:
         pairs = each.pairs_to_decide(*levels) if verdict == "undecided" else math.nan
         found.append(Judgement(verdict, p, opposite, pairs))
     return found
-

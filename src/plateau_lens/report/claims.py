@@ -235,7 +235,9 @@ def sentences(frame: pl.DataFrame) -> list[tuple[str, list[Row]]]:
 def _row(row: Mapping[str, object]) -> Row:
     group = Group(*(row[name] for name in Group._fields))  # pyright: ignore[reportArgumentType]
     by = {"ks": ", KS", "wasserstein": ", Wasserstein"}.get(str(row["quantity"]), "")
-    about = f"{STATISTIC_SYMBOLS[group.statistic]} of {RESPONSE_SYMBOLS[group.response]}, {group.schedule}{by}"
+    about = (
+        f"{STATISTIC_SYMBOLS[group.statistic]} of {RESPONSE_SYMBOLS[group.response]}, {group.schedule}{by}"
+    )
     figure, verdict = str(row["figure"]), str(row["verdict"])
     if verdict == NOT_MEASURED:
         return Row(figure, about, verdict, render.UNDEFINED, str(row["reason"]), *[render.UNDEFINED] * 3)

@@ -43,7 +43,7 @@ CLAIM_EFFECT = (
 )
 CLAIM_PAIRS = (
     "n to decide: pairs with which, were the true differences the ones found, the claim would be decided (held or "
-    "failed) with 80 % probability; – where it is decided."
+    "failed) with 80 % probability; \N{EN DASH} where it is decided."
 )
 LADDER = (
     "Rungs stand in the configuration's order, controls that are no composition of an activation's latents below. "
@@ -53,7 +53,7 @@ LADDER = (
 REALISM = (
     "Realism R = 1 - e(kind) / e(random): e is the distance to {reference}, less what sampling noise makes of none, in "
     "squares: e² = d² - d0². 0: as far from {reference} as random; 1: as close as another sample of it; below 0: "
-    "farther than random; above 1: by noise alone. – where random cannot be told from {reference}, so that "
+    "farther than random; above 1: by noise alone. \N{EN DASH} where random cannot be told from {reference}, so that "
     "the two ends of the scale coincide. [low, high]: Fieller's 95 % interval over resamples of pairs."
 )
 REALISM_OF_SAE = (

@@ -11,7 +11,6 @@ from plateau_lens.glossary import SCHEDULES, Response, Schedule
 from plateau_lens.report import controls, definitions, ladder
 from plateau_lens.report.distributions import Row, censored_share, draw_distributions
 from plateau_lens.report.examples import Column, draw_examples
-from plateau_lens.report.thresholds import draw_thresholds
 from plateau_lens.report.ladder_figure import draw_ladder
 from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import (
@@ -24,6 +23,7 @@ from plateau_lens.report.run_data import (
     Sample,
 )
 from plateau_lens.report.style import kind_styles
+from plateau_lens.report.thresholds import draw_thresholds
 
 if TYPE_CHECKING:
     import polars as pl
@@ -92,7 +92,7 @@ EXAMPLES = "figure-1"
 SENSITIVITY = "figure-ap-sensitivity"
 CONTROLS = "figure-controls"
 LADDER = "figure-ladder"
-FEWEST_RUNGS = 4
+FEWEST_RUNGS = 3
 """Kinds besides model-generated with which a ladder is worth a figure."""
 NAMES = (EXAMPLES, *(each.name for each in DISTRIBUTIONS), LADDER, SENSITIVITY, CONTROLS)
 """Every file name a report may write under ``figures/``."""
@@ -164,7 +164,9 @@ def rungs(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
     """The ladder of controls, of the groups that have all of its kinds."""
     found = list(ladder.parts(frame))
     if not found:
-        wanted = " and no ".join(f"{group.name}, of experiment {group.experiment!r}" for group in ladder.GROUPS)
+        wanted = " and no ".join(
+            f"{group.name}, of experiment {group.experiment!r}" for group in ladder.GROUPS
+        )
         return Skipped(LADDER, f"the run has no {wanted}, that model-generated has a part in")
     others = found[0][1].height - 1
     if others < FEWEST_RUNGS:
@@ -176,12 +178,12 @@ def rungs(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
         f"{group.schedule} schedule)"
         for group, _ in found
     )
-    n = sorted({int(each) for _, rows in found for each in (rows["n"].min(), rows["n"].max())})
+    n = sorted({count for _, rows in found for count in rows["n"].to_list()})
     caption = (
         f"How far the {shown} of each kind are distributed from those of {data.reference}: Kolmogorov-Smirnov "
-        f"distance with its 95 % interval, n = {' to '.join(map(str, n[:: len(n) - 1 or 1]))} pairs. Further left is "
+        f"distance with its 95 % interval, n = {n[0] if len(n) == 1 else f'{n[0]} to {n[-1]}'} pairs. Further left is "
         "more real. Above the first line: where another sample of model-generated would be expected (hollow), and "
-        "where 95 % of such samples lie, the shaded band; what is in it cannot be told from real at this n. "
+        "where 95 % of such samples lie (to the end of the shaded band). "
         "Below the second: controls that are no composition of an activation's latents. Dotted: the distance of "
         "random. Realism: 0 at the distance of random, 1 where there is no more distance than noise makes "
         "(docs/realism.md)."

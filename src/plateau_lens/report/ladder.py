@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -70,8 +69,10 @@ def _row(
     kind: str, place: str, own: Survival, far: Mapping[str, Estimate], scores: Mapping[str, Estimate]
 ) -> dict[str, object]:
     estimates = dict(far) | {f"realism_{name}": scores.get(name, UNDEFINED) for name in DISTANCES}
-    columns = (ends(name, found) for name, found in estimates.items())
-    return {"kind": kind, "place": place, "n": own.n} | dict(ChainMap(*columns))
+    row: dict[str, object] = {"kind": kind, "place": place, "n": own.n}
+    for name, found in estimates.items():
+        row |= ends(name, found)
+    return row
 
 
 def _scores(own: Survival, random: Survival, reference: Survival) -> dict[str, Estimate]:
@@ -150,6 +151,7 @@ def notes(data: RunData) -> list[str]:
 
 def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
     ks, wasserstein, by_ks, by_wasserstein = (
-        render.interval(*of(row, name), 2) for name in ("ks", "wasserstein", "realism_ks", "realism_wasserstein")
+        render.interval(*of(row, name), 2)
+        for name in ("ks", "wasserstein", "realism_ks", "realism_wasserstein")
     )
     return str(row["kind"]), str(row["n"]), ks, by_ks, wasserstein, by_wasserstein

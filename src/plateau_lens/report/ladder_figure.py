@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _ROW = 0.145
 """Inches a row."""
+_SCORE = 0.4
+"""Width of a column of numbers, in widths of the panel beside it."""
 _GAP = 0.6
 """Rows between the rungs and what is above or below them."""
 
@@ -40,18 +43,20 @@ def draw_ladder(
     places = panels[0][1]["place"].to_list()
     heights = _heights(places)
     with paper_style():
-        height = 0.75 + _ROW * (heights[-1] + 1)
+        height = 0.62 + _ROW * (heights[-1] + 1)
         figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
-        grid = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
-        for axes, (title, rows) in zip(grid, panels, strict=True):
+        grid = figure.subplots(1, 2 * len(panels), sharey=True, width_ratios=[1, _SCORE] * len(panels))
+        for axes, scores, (title, rows) in zip(grid[::2], grid[1::2], panels, strict=True):
             _draw_panel(axes, rows, heights, styles, random)
-            axes.set_title(title, pad=12)
-        for height in (y + (1 + _GAP) / 2 for y, here, below in zip(heights, places, places[1:]) if here != below):
-            for axes in grid:
-                axes.axhline(height, color="#888888", linewidth=0.5)
+            _write_scores(scores, rows, heights)
+            axes.set_title(title, loc="left")
+            for above, below in itertools.pairwise(heights):
+                if below - above > 1:
+                    axes.axhline((above + below) / 2, color="#888888", linewidth=0.5)
         most = max(float(str(rows["ks_high"].max())) for _, rows in panels)
+        for axes in grid[::2]:
+            axes.set_xlim(0, 1.03 * most)
         grid[0].set(
-            xlim=(0, 1.03 * most),
             ylim=(heights[-1] + 0.6, -0.6),
             yticks=heights,
             yticklabels=[drawable(kind, 22) for kind in kinds],
@@ -63,7 +68,7 @@ def draw_ladder(
 def _heights(places: Sequence[str]) -> list[float]:
     """Where each row is, from the top down; a gap where its place is another than that of the row above."""
     found = [0.0]
-    for above, here in zip(places, places[1:], strict=False):
+    for above, here in itertools.pairwise(places):
         found.append(found[-1] + 1 + _GAP * (above != here))
     return found
 
@@ -74,7 +79,7 @@ def _draw_panel(
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     for y, row in zip(heights, rows.iter_rows(named=True), strict=True):
-        far, score = of(row, "ks"), of(row, "realism_ks")
+        far = of(row, "ks")
         style = styles.get(str(row["kind"]))
         colour = style.colour if style else "#222222"
         if style is None:
@@ -91,6 +96,12 @@ def _draw_panel(
             markeredgewidth=0.8,
             zorder=3,
         )
-        text = "" if style is None else render.number(score.value, 2).replace("-", "\N{MINUS SIGN}")
-        axes.text(1.27, y, text, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=7)
-    axes.text(1.27, 1.0, "realism", transform=axes.transAxes, ha="right", va="bottom", fontsize=7)
+
+
+def _write_scores(axes: Axes, rows: pl.DataFrame, heights: Sequence[float]) -> None:
+    axes.set_axis_off()
+    axes.set_title("realism", loc="right")
+    for y, row in zip(heights, rows.iter_rows(named=True), strict=True):
+        if row["place"] != "top":
+            text = render.number(float(row["realism_ks"]), 2).replace("-", "\N{MINUS SIGN}")
+            axes.text(1.0, y, text, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=7)

@@ -12,7 +12,16 @@ import yaml
 
 from plateau_lens.experiments.config import RunConfig, dump
 from plateau_lens.glossary import PAPER_WORDS, RESPONSE_NAMES
-from plateau_lens.report import claims, controls, definitions, differences, ladder, published, sensitivity, tables
+from plateau_lens.report import (
+    claims,
+    controls,
+    definitions,
+    differences,
+    ladder,
+    published,
+    sensitivity,
+    tables,
+)
 from plateau_lens.report.explore import explorer
 from plateau_lens.report.figures import Drawing
 from plateau_lens.report.numbers import Numbers
@@ -57,7 +66,9 @@ def render(data: RunData, numbers: Numbers, drawings: Sequence[Drawing], skipped
         ladder_notes=ladder.notes(data),
         realism_of_sae=ladder.realism_of_sae(data, numbers.ladder),
         drawings=[(each, _data_uri(each), _share_of_page(each)) for each in drawings],
-        sensitivity=sensitivity.tables(data, numbers.sensitivity) if not numbers.sensitivity.is_empty() else [],
+        sensitivity=sensitivity.tables(data, numbers.sensitivity)
+        if not numbers.sensitivity.is_empty()
+        else [],
         controls=controls.tables(data, numbers.controls) if numbers.controls else [],
         controls_meaning=controls.MEANING,
         explorer=explorer(data),

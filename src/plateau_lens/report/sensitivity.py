@@ -62,9 +62,7 @@ def tables(data: RunData, frame: pl.DataFrame) -> list[render.Table]:
     for panel in panels(data):
         rows = frame.filter(pl.col("experiment") == panel.experiment, pl.col("schedule") == panel.schedule)
         where = f"{EXPERIMENT_NAMES[panel.experiment]}, {panel.schedule} schedule"
-        unit = (
-            f"Columns: AP threshold, L2 at the read site; {definitions.unit(panel.schedule, data.config)}."
-        )
+        unit = f"Columns: AP threshold, L2 at the read site; {definitions.unit(panel.schedule, data.config)}."
         found.append(_pivot(rows, f"{where}: median AP step (censored share)", unit, _median))
         if data.reference:
             found.append(_pivot(rows, f"{where}: KS distance to {data.reference}", unit, _ks))
