@@ -12,6 +12,7 @@ import torch
 from plateau_lens import Dictionary, PairBlock
 from plateau_lens.activations.population import Population
 from plateau_lens.models.quiet import quiet
+from plateau_lens.saes.firing import Firing
 
 SHIFT = 0.01
 """Encoder threshold: hides the rounding noise of the inverse."""
@@ -46,18 +47,21 @@ class Lab:
         base: torch.Tensor,
         *,
         other: torch.Tensor | None = None,
+        population: torch.Tensor | None = None,
         pair: list[int] | None = None,
         seed: int = 0,
         top_cosine: float = 0.3,
     ) -> PairBlock:
+        everyone = base if population is None else population
         return PairBlock(
             pair=np.arange(len(base)) if pair is None else np.array(pair),
             base=base,
             other=base.flip(0) if other is None else other,
-            population=Population(base, seed),
+            population=Population(everyone, seed),
             dictionary=self.dictionary,
             top_cosine=top_cosine,
             seed=seed,
+            firing=Firing(self.dictionary, everyone),
         )
 
 

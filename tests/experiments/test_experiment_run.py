@@ -423,6 +423,26 @@ class TestResuming:
         assert computed == []
         assert {p: p.read_bytes() for p in copied.path.rglob("*") if p.is_file()} == before
 
+    def test_a_run_of_before_there_was_a_margin_is_left_alone(
+        self, copied: RunFolder, configure: Callable[..., RunConfig], computed: list[int]
+    ):
+        manifest = copied.manifest()
+        del manifest["request"]["statistics"]["equivalence_margin"]
+        copied.write_manifest(manifest)
+        run(configure(), copied.path, report=False)
+        assert computed == []
+        assert copied.config().statistics.equivalence_margin == 2.0
+
+    def test_another_margin_is_taken_up_without_measuring_again(
+        self, copied: RunFolder, configure: Callable[..., RunConfig], computed: list[int]
+    ):
+        threshold = copied.config().statistics.ap_threshold
+        run(configure(**{"statistics.equivalence_margin": 3.5}), copied.path, report=False)
+        assert computed == []
+        resolved = copied.config().statistics
+        assert (resolved.equivalence_margin, resolved.ap_threshold) == (3.5, threshold)
+        assert copied.manifest()["request"]["statistics"]["equivalence_margin"] == 3.5
+
     @pytest.mark.parametrize("damage", ["curves gone", "activations gone", "curves changed", "cut short"])
     def test_only_the_broken_shard_is_computed_again(
         self,

@@ -49,6 +49,10 @@ def undefined(found: tuple[float, bool]) -> bool:
     return math.isnan(found[0]) and found[1]
 
 
+def unknown(found: tuple[float, bool]) -> bool:
+    return math.isnan(found[0]) and not found[1]
+
+
 class TestMaxSlope:
     def test_hand_derived(self):
         # Slopes 1, 2, 7, 3, 1: the third, from step 2 to step 3, is the steepest; it is reported as 3.
@@ -85,7 +89,7 @@ class TestMaxSlope:
 
     @pytest.mark.parametrize("bad", [NAN, math.inf, -math.inf])
     def test_a_usable_point_that_is_not_finite_makes_it_undefined(self, bad: float):
-        assert undefined(ms([0, 1, bad, 10, 11, 12]))
+        assert unknown(ms([0, 1, bad, 10, 11, 12]))
 
     def test_a_path_without_a_step_is_undefined(self):
         assert undefined(ms([0, 1, 2], 0))
@@ -115,7 +119,7 @@ class TestActivationPlateau:
         assert ap([0, 25, 1, 1, 1], threshold=20) == (1.0, False)
 
     def test_broken(self):
-        assert undefined(ap([0, 25, NAN, 30], threshold=20))
+        assert unknown(ap([0, 25, NAN, 30], threshold=20))
         assert ap([0, 25, 30, NAN], 2, threshold=20) == (1.0, False)
 
     def test_one_point(self):
@@ -158,7 +162,7 @@ class TestChordArea:
         assert auc(np.arange(11) ** 2.0) == (10.0, True)
 
     def test_broken(self):
-        assert undefined(auc([0, 0, 0, NAN, 0, 1, 2, 2, 2, 2]))
+        assert unknown(auc([0, 0, 0, NAN, 0, 1, 2, 2, 2, 2]))
         assert auc([0, 0, 0, 0, 0, 1, 2, 2, NAN, 2], 7) == (5.0, False)
 
 
@@ -192,7 +196,7 @@ class TestNonLinearity:
         assert undefined(nl([0, 1, 2, 3]))
 
     def test_broken(self):
-        assert undefined(nl([*range(10), NAN, 50.0]))
+        assert unknown(nl([*range(10), NAN, 50.0]))
 
 
 # -- plain loops, written from the definitions ------------------------------------------------------------
@@ -204,7 +208,7 @@ def broken(d: list[float], last: int) -> bool:
 
 def naive_ms(d: list[float], last: int, min_slope: float) -> tuple[float, bool]:
     if broken(d, last):
-        return NAN, True
+        return NAN, False
     best, steepest = 0, -math.inf
     for n in range(1, last + 1):
         if d[n] - d[n - 1] > steepest:
@@ -214,7 +218,7 @@ def naive_ms(d: list[float], last: int, min_slope: float) -> tuple[float, bool]:
 
 def naive_ap(d: list[float], last: int, threshold: float) -> tuple[float, bool]:
     if broken(d, last):
-        return NAN, True
+        return NAN, False
     for n in range(last + 1):
         if d[n] >= threshold:
             return float(n), False
@@ -223,7 +227,7 @@ def naive_ap(d: list[float], last: int, threshold: float) -> tuple[float, bool]:
 
 def naive_auc(d: list[float], last: int) -> tuple[float, bool]:
     if broken(d, last):
-        return NAN, True
+        return NAN, False
     best, largest = 0, -math.inf
     for n in range(5, last + 1):
         area = sum((d[m - 1] + d[m]) / 2 for m in range(1, n + 1))
@@ -233,7 +237,9 @@ def naive_auc(d: list[float], last: int) -> tuple[float, bool]:
 
 
 def naive_nl(d: list[float], last: int) -> tuple[float, bool]:
-    if broken(d, last) or last <= 9 or d[9] == d[0]:
+    if broken(d, last):
+        return NAN, False
+    if last <= 9 or d[9] == d[0]:
         return NAN, True
     for n in range(10, last + 1):
         line = d[0] + (d[9] - d[0]) * n / 9

@@ -63,11 +63,13 @@ def test_written_in_three_forms_with_nan_kept(small: RunFolder) -> None:
     made = controls.controls(run_data.load(small)).summary
     assert np.array_equal(read["mean"].to_numpy(), made["mean"].to_numpy(), equal_nan=True)
     text = (folder / "controls.md").read_text()
-    assert "| model-generated | 2 | 15.0 ± 7.1 | 0.300 ± 0.141 |" in text
+    assert r"| model-generated | 2 | 15.0 \[10.0, 20.0\] | 0.300 \[0.200, 0.400\] |" in text
+    assert "| model-generated | 2 | 7.1 | 0.141 |" in text
     assert "| random | 2 | - | - | - | - |".replace("-", "\N{EN DASH}") in text
     assert "The same for model-generated and synthetic-baseline: top share." in text
     assert (
-        r"model-generated & 2 & 15.0 $\pm$ 7.1 & 0.300 $\pm$ 0.141" in (folder / "controls.tex").read_text()
+        "model-generated & 2 & 15.0 [10.0, 20.0] & 0.300 [0.200, 0.400]"
+        in (folder / "controls.tex").read_text()
     )
 
 

@@ -187,7 +187,7 @@ def test_sensitivity_figure_leaves_out_distances_without_a_reference(run_path: P
         run_path, pairs=3, experiments=("from",), responses=("l2",), kinds=("random", "mine")
     )
     data = run_data.load(folder)
-    drawing = figures.ap_ladder(data, sensitivity.ap_sensitivity(data))
+    drawing = figures.ap_thresholds(data, sensitivity.ap_sensitivity(data))
     assert isinstance(drawing, Drawing)
     assert len(drawing.figure.axes) == 1
     line = drawing.figure.axes[0].get_lines()[0]
@@ -199,7 +199,7 @@ def test_sensitivity_figure_hollows_medians_that_are_bounds(cliffs: RunFolder) -
     frame = sensitivity.ap_sensitivity(data)
     # Every curve ends at 30: the thresholds 40, 56.6 and 80 are never reached.
     assert frame.filter(pl.col("threshold") > 30)["censored"].to_list() == [1.0] * 18
-    drawing = figures.ap_ladder(data, frame)
+    drawing = figures.ap_thresholds(data, frame)
     assert isinstance(drawing, Drawing)
     hollow = [line for line in drawing.figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
     assert [len(line.get_xdata()) for line in hollow] == [3, 3, 3]

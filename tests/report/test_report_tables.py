@@ -10,7 +10,7 @@ from synthetic_runs import cliff, curve_rows, write_hills, write_run
 
 from plateau_lens.experiments.config import load_config
 from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import definitions, render, run_data, sensitivity, tables
+from plateau_lens.report import definitions, estimates, render, run_data, sensitivity, tables
 from plateau_lens.report.build import build_report
 
 DASH = "\N{EN DASH}"
@@ -25,10 +25,11 @@ def rows_of(frame: pl.DataFrame, **wanted: object) -> dict[str, dict[str, object
 def test_summary_by_hand(cliffs: RunFolder) -> None:
     rows = rows_of(tables.summary(run_data.load(cliffs)), **MS_L2)
     reference, random = rows["model-generated"], rows["random"]
-    # 10 20 30 40: mean 25, variance (225 + 25 + 25 + 225) / 3; quantiles at ranks 0.75, 1.5 and 2.25.
-    assert (reference["n"], reference["n_defined"], reference["mean"]) == (4, 4, 25.0)
+    # 10 20 30 40: mean 25, variance (225 + 25 + 25 + 225) / 3. A quarter of the pairs is reached halfway between 10
+    # and 20, half between 20 and 30.
+    assert (reference["n"], reference["n_defined"], reference["mean"]) == (4, 4, pytest.approx(25))
     assert reference["sd"] == pytest.approx(math.sqrt(500 / 3))
-    assert (reference["q25"], reference["median"], reference["q75"]) == (17.5, 25.0, 32.5)
+    assert (reference["q25"], reference["median"], reference["q75"]) == pytest.approx((15, 25, 35))
     assert (reference["ks"], reference["wasserstein"], reference["censored"]) == (0.0, 0.0, 0.0)
     # 30 40 50 60 is the reference shifted by 20; half of the reference lies below all of it.
     assert random["ks"] == pytest.approx(0.5)
@@ -38,11 +39,11 @@ def test_summary_by_hand(cliffs: RunFolder) -> None:
 def test_censored_and_undefined_values_by_hand(cliffs: RunFolder) -> None:
     frame = tables.summary(run_data.load(cliffs))
     late = rows_of(frame, **MS_L2)["late"]
-    # Never: no value. At the last step: a bound of 100. Both are censored.
-    assert (late["n"], late["n_defined"], late["mean"], late["censored"]) == (4, 3, 70.0, 0.5)
+    # Never, and at the last step: both censored at 100. (100 + 100 + 50 + 60) / 4.
+    assert (late["n"], late["n_defined"], late["mean"], late["censored"]) == (4, 4, pytest.approx(77.5), 0.5)
     ap = rows_of(frame, experiment="from", statistic="ap")["late"]
     # An AP step that is never reached is a bound of 100; one at step 100 is an event.
-    assert (ap["n_defined"], ap["mean"], ap["censored"]) == (4, 77.5, 0.25)
+    assert (ap["n_defined"], ap["mean"], ap["censored"]) == (4, pytest.approx(77.5), 0.25)
 
 
 def test_nan_survives_into_every_form(run_path: Path) -> None:
@@ -59,10 +60,18 @@ def test_nan_survives_into_every_form(run_path: Path) -> None:
     assert report.figures == ()
     frame = pl.read_csv(run_path / "tables" / "summary.csv")
     row = rows_of(frame, **MS_L2)["flat"]
-    assert (row["n"], row["n_defined"], row["censored"]) == (2, 0, 1.0)
-    assert all(math.isnan(float(str(row[name]))) for name in ("mean", "sd", "median", "ks", "wasserstein"))
-    text = (run_path / "tables" / "toward-ms.md").read_text()
-    assert "| flat | 2 | 0 | - | - | - | - | 100 % | - | - |".replace("-", DASH) in text
+    # No slope at all: both are censored at the end of their paths, and half of them are never reached.
+    assert (row["n"], row["n_defined"], row["mean"], row["median"]) == (2, 2, 100, math.inf)
+    assert all(math.isnan(float(str(row[name]))) for name in ("ks", "ks_low", "wasserstein"))
+    nl = rows_of(frame, **{**MS_L2, "statistic": "nl"})["flat"]
+    assert (nl["n"], nl["n_defined"], nl["censored"]) == (2, 0, 1.0)
+    assert all(math.isnan(float(str(nl[name]))) for name in ("mean", "mean_low", "sd", "median", "ks"))
+    ms, nl = ((run_path / "tables" / f"toward-{name}.md").read_text() for name in ("ms", "nl"))
+    assert (
+        r"| flat | 2 | 2 | 100.00 \[100.00, 100.00\] | 0.00 | ∞ \[∞, ∞\] | ∞ | ∞ | 100 % \[34.2, 100\] |"
+        in ms
+    )
+    assert "| flat | 2 | 0 | - | - | - | - | - | 100 % ".replace("-", DASH) in nl
 
 
 def test_documents_name_units_and_censoring(cliffs: RunFolder) -> None:
@@ -72,8 +81,9 @@ def test_documents_name_units_and_censoring(cliffs: RunFolder) -> None:
     text = files["toward-ms.md"]
     assert "1 step = 0.5 residual-stream units" in text
     assert "Censored: the event was not seen" in text
-    assert "| model-generated | 4 | 4 | 25.00 ± 12.91 | 25.0 | 17.5 | 32.5 | 0 % | 0.00 | 0.00 |" in text
-    assert r"model-generated & 4 & 4 & 25.00 $\pm$ 12.91 & 25.0" in files["toward-ms.tex"]
+    # 15 and 35 are the ends of the middle 95 % of what four pairs drawn from these four have as their mean.
+    assert r"| model-generated | 4 | 4 | 25.00 \[15.00, 35.00\] | 12.91 | 25.0 \[" in text
+    assert "model-generated & 4 & 4 & 25.00 [15.00, 35.00] & 12.91 & 25.0" in files["toward-ms.tex"]
 
 
 def test_definitions_tell_the_notebooks_convention_from_the_papers() -> None:
@@ -132,7 +142,7 @@ def test_one_pair_has_a_mean_and_no_spread(run_path: Path) -> None:
 
 
 def test_sensitivity_by_hand(run_path: Path) -> None:
-    # 10 from step 5 on, 60 from step 50 on; the threshold is 20, the ladder 5, 7.07, 10, 14.1, 20, .. 56.6, 80.
+    # 10 from step 5 on, 60 from step 50 on; the threshold is 20, the others 5, 7.07, 10, 14.1, 20, .. 56.6, 80.
     stairs = cliff([5], 10.0) + cliff([50], 50.0)
     folder = write_run(
         run_path,
@@ -143,7 +153,7 @@ def test_sensitivity_by_hand(run_path: Path) -> None:
     )
     frame = sensitivity.ap_sensitivity(run_data.load(folder))
     assert frame["threshold"].to_list() == pytest.approx([20 * 2 ** (half / 2) for half in range(-4, 5)])
-    assert frame["median"].to_list() == [5, 5, 5, 50, 50, 50, 50, 50, 100]
+    assert frame["median"].to_list() == [5, 5, 5, 50, 50, 50, 50, 50, math.inf]
     assert frame["censored"].to_list() == [0, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
@@ -152,8 +162,8 @@ def test_sensitivity_at_the_runs_own_threshold_is_the_summary(cliffs: RunFolder)
     own = rows_of(sensitivity.ap_sensitivity(data), experiment="from", factor=1.0)
     summary = rows_of(tables.summary(data), experiment="from", statistic="ap")
     for kind, row in summary.items():
-        assert {name: own[kind][name] for name in tables.KIND_SCHEMA} == {
-            name: row[name] for name in tables.KIND_SCHEMA
+        assert {name: own[kind][name] for name in estimates.KIND_SCHEMA} == {
+            name: row[name] for name in estimates.KIND_SCHEMA
         }
 
 

@@ -29,8 +29,21 @@ if TYPE_CHECKING:
     import torch
 
     from plateau_lens.saes.dictionary import Dictionary
+    from plateau_lens.saes.firing import Firing
 
-BUILT_IN = ("model_generated", "random", "synthetic_baseline", "synthetic_structured", "sae_reconstruction")
+BUILT_IN = (
+    "model_generated",
+    "random",
+    "synthetic_baseline",
+    "synthetic_structured",
+    "sae_reconstruction",
+    "latent_swap",
+    "single_latent",
+    "isotropic",
+    "shuffled_decoder",
+    "random_dictionary",
+    "covariance_mixture",
+)
 """Modules of this folder that register the kinds that come with the library."""
 
 
@@ -53,6 +66,8 @@ class PairBlock:
     top_cosine: float
     """Measured mean decoder cosine between the top latents of two model-generated activations, or NaN."""
     seed: int
+    firing: Firing | None = None
+    """Where the SAE's latents fire on the population, or None where the run has no SAE."""
 
     def rngs(self, purpose: str) -> list[np.random.Generator]:
         """One generator a pair; the same pair and purpose give the same numbers in any block."""
@@ -76,6 +91,16 @@ class PairBlock:
                 "this activation kind is made of SAE latents, but the run has no sae; set sae.source"
             )
         return self.dictionary
+
+    @property
+    def fired(self) -> Firing:
+        """Where the latents fire on the population, or an error that says a run needs an SAE."""
+        if self.firing is None:
+            raise ConfigError(
+                "this activation kind looks at which SAE latents fire together, but the block has no firing; "
+                "pass Firing(dictionary, population.activations), and in a run set sae.source"
+            )
+        return self.firing
 
 
 class Kind(BaseModel):

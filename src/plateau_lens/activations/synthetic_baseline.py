@@ -10,10 +10,16 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from plateau_lens._errors import ResourceError
-from plateau_lens.activations.codes import ActiveLatents, CodeKind, active_latents, to_codes
+from plateau_lens.activations.codes import (
+    ActiveLatents,
+    CodeKind,
+    active_latents,
+    assign_cheapest,
+    require_room,
+    to_codes,
+)
 from plateau_lens.activations.registry import PairBlock, kind
-from plateau_lens.saes.neighbours import nearest_in_frequency
+from plateau_lens.saes.neighbours import nearest_in_frequency, nearest_unused
 
 
 @kind("synthetic-baseline")
@@ -40,12 +46,8 @@ class SyntheticBaseline(CodeKind):
         rngs = block.rngs(purpose)
         assert dictionary.frequency is not None
         may_be_chosen = dictionary.alive if self.dead == "excluded" else torch.ones_like(dictionary.alive)
-        longest, choices = active.latent.shape[1], int(may_be_chosen.sum())
-        if self.collisions == "forbidden" and choices <= longest:
-            raise ResourceError(
-                f"{choices} latents may be chosen, but a code has {longest} active ones, each of which has to move "
-                "elsewhere; choose a larger SAE, or measure its firing frequency on more prompts"
-            )
+        if self.collisions == "forbidden":
+            require_room(int(may_be_chosen.sum()), active)
         if self.match == "frequency":
             replaced = self._frequency_matched(active, dictionary.frequency, may_be_chosen, rngs)
         else:
@@ -68,23 +70,15 @@ class SyntheticBaseline(CodeKind):
         keys = torch.full((pairs, ranks, self.neighbours), torch.inf, dtype=torch.float64)
         for row, (generator, length) in enumerate(zip(rngs, active.active.sum(dim=-1).tolist(), strict=True)):
             keys[row, :length] = torch.from_numpy(generator.random((length, self.neighbours)))
-        keys = keys.to(active.latent.device)
         used = torch.zeros(pairs, len(frequency), dtype=torch.bool, device=active.latent.device)
-        chosen = torch.zeros_like(active.latent)
-        for rank in range(ranks):
-            taken = used.gather(1, near[:, rank])
-            choice = keys[:, rank].masked_fill(taken, torch.inf).argmin(dim=-1, keepdim=True)
-            latent = near[:, rank].gather(1, choice)[:, 0]
-            exhausted = taken.all(dim=-1) & active.active[:, rank]
-            for row in exhausted.nonzero().flatten().tolist():
-                free = may_be_chosen & ~used[row]
-                latent[row] = _nearest(active.latent[row, rank], frequency, free)
-            chosen[:, rank] = latent
-            if self.collisions == "forbidden":
-                used |= (
-                    torch.nn.functional.one_hot(latent, len(frequency)).bool() & active.active[:, rank, None]
-                )
-        return chosen
+        return assign_cheapest(
+            active,
+            near,
+            keys.to(active.latent.device),
+            used,
+            lambda latent, used: nearest_unused(latent, frequency, may_be_chosen & ~used),
+            reuse=self.collisions == "overwrite",
+        )
 
     def _unmatched(
         self, active: ActiveLatents, may_be_chosen: Bool[Tensor, " d_sae"], rngs: list[np.random.Generator]
@@ -98,14 +92,7 @@ class SyntheticBaseline(CodeKind):
                 taken = {latent, *drawn} if self.collisions == "forbidden" else {latent}
                 candidate = latent
                 while candidate in taken:
-                    candidate = int(generator.choice(candidates))
+                    candidate = int(candidates[generator.integers(len(candidates))])
                 drawn.append(candidate)
             chosen[row, :length] = torch.tensor(drawn, dtype=chosen.dtype)
         return chosen
-
-
-def _nearest(latent: Tensor, frequency: Float[Tensor, " d_sae"], free: Bool[Tensor, " d_sae"]) -> Tensor:
-    """Where all near latents are taken: the nearest in firing frequency of those that are free."""
-    gap = (frequency - frequency[latent]).abs().masked_fill(~free, torch.inf)
-    gap[latent] = torch.inf
-    return gap.argmin()

@@ -76,6 +76,14 @@ def report(folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run fol
 
 
 @app.command()
+def claims(folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+    """Test the paper's claims on a run: holds, fails or undecided, with intervals; loads no model."""
+    from plateau_lens.cli.claims import claims_command
+
+    claims_command(folder)
+
+
+@app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two run folders or more.")],
 ) -> None:

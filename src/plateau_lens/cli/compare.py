@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,7 +13,10 @@ from rich.table import Table
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.experiments.store import RunFolder
-from plateau_lens.numerics.intervals import mean_difference
+from plateau_lens.numerics.bootstrap import PairBootstrap
+from plateau_lens.numerics.comparisons import compare_means
+from plateau_lens.numerics.survival import Survival, kaplan_meier
+from plateau_lens.report.run_data import bounded
 
 ROW = ["experiment", "schedule", "response", "statistic", "kind"]
 
@@ -35,14 +39,13 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
 
     If the pairs that both have come from the same prompts, means and differences are over those pairs, and paired.
     """
-    values = _shared(first, second)
-    paired = values is not None
-    if values is None:
-        values = first.steps().join(
-            second.steps(), on=[*ROW, "pair"], how="full", coalesce=True, suffix=" second"
-        )
+    a, b = (bounded(run, run.scan_steps()) for run in (first, second))
+    shared = _same_pairs(first, second, a.join(b, on="pair", how="semi").select("pair").unique())
+    paired = shared is not None
+    if shared is not None:
+        a, b = (steps.join(shared, on="pair", how="semi") for steps in (a, b))
     table = Table(
-        title=f"{second.path} less {first.path}: means in steps, difference with 95 % interval "
+        title=f"{second.path} less {first.path}: restricted means in steps, difference with 95 % interval "
         f"({'same' if paired else 'different'} prompts: {'paired' if paired else 'unpaired'} bootstrap)",
         title_justify="left",
         box=SIMPLE_HEAD,
@@ -51,19 +54,17 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("first", "second", "difference", "interval"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for key, rows in values.sort(*ROW, "pair").group_by(ROW, maintain_order=True):
-        a, b = (rows[name].fill_null(float("nan")).to_numpy() for name in ("value", "value second"))
-        shared = rows["value"].is_not_null().any() and rows["value second"].is_not_null().any()
-        if not shared:
-            continue
-        found = mean_difference(a, b, paired=paired, seed=0)
+    columns = _survivals(first, a, seed=0), _survivals(second, b, seed=0 if paired else 1)
+    for key in sorted(columns[0].keys() & columns[1].keys()):
+        one, two = (each[key] for each in columns)
+        found = compare_means(two, one)
         table.add_row(
             f"{key[0]} {key[1]}",
             f"{key[2]} {key[3]}",
             str(key[4]),
-            f"{_mean(rows['value']):.2f}",
-            f"{_mean(rows['value second']):.2f}",
-            f"{found.estimate:+.2f}",
+            f"{one.mean()[0]:.2f}",
+            f"{two.mean()[0]:.2f}",
+            f"{found.value:+.2f}",
             f"[{found.low:+.2f}, {found.high:+.2f}]",
         )
     if not table.row_count:
@@ -71,16 +72,23 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
     return table
 
 
-def _shared(first: RunFolder, second: RunFolder) -> pl.DataFrame | None:
-    """Step values of the pairs that both runs have, or None if those are not of the same prompts."""
-    values = first.steps().join(second.steps(), on=[*ROW, "pair"], suffix=" second")
-    pairs = values.select("pair").unique()
+def _same_pairs(first: RunFolder, second: RunFolder, pairs: pl.DataFrame) -> pl.DataFrame | None:
+    """The pairs that both runs have, or None if those are not of the same prompts."""
     a, b = (
         run.prompts().select("pair", "tokens").join(pairs, on="pair").sort("pair") for run in (first, second)
     )
-    return values if len(pairs) and a.equals(b) else None
+    return pairs if len(pairs) and a.equals(b) else None
 
 
-def _mean(values: pl.Series) -> float:
-    mean = values.drop_nulls().drop_nans().mean()
-    return float(mean) if isinstance(mean, (int, float)) else float("nan")
+def _survivals(run: RunFolder, steps: pl.DataFrame, *, seed: int) -> dict[tuple[object, ...], Survival]:
+    """Every column of step values with its resamples; the same pairs and seed give the same resamples."""
+    pairs = steps["pair"].unique().sort()
+    bootstrap = PairBootstrap(len(pairs), seed=seed)
+    n_steps = run.config().n_steps
+    found: dict[tuple[object, ...], Survival] = {}
+    for key, rows in steps.partition_by(ROW, as_dict=True).items():
+        place = pairs.search_sorted(rows["pair"]).to_numpy()
+        value, censored = np.full(len(pairs), np.nan), np.zeros(len(pairs), dtype=bool)
+        value[place], censored[place] = rows["value"].to_numpy(), rows["censored"].to_numpy()
+        found[key] = kaplan_meier(bootstrap, value, censored, n_steps=n_steps)
+    return found

@@ -98,6 +98,8 @@ class StatisticsConfig(_Section):
 
     ms: Convention = "paper"
     auc: Convention = "paper"
+    equivalence_margin: float = Field(default=2.0, gt=0)
+    """Steps: kinds whose means differ by less are called equivalent. Used by the report alone."""
     cut_size: Annotated[float, Field(gt=0)] | None = None
     """Residual-stream units by which steps up to the target are counted; null: step_size, as it should be."""
 
@@ -131,6 +133,8 @@ class RunConfig(_Section):
     kinds: Annotated[dict[str, dict[str, Any]], BeforeValidator(_as_table)]
     """Label to parameters; a label that is not itself a kind's name says which with ``kind: NAME``."""
     schedules: tuple[Schedule, ...] = SCHEDULES
+    schedules_of: dict[Experiment, Annotated[tuple[Schedule, ...], Field(min_length=1)]] = {}
+    """Of an experiment, instead of `schedules`, e.g. ``{toward: [relative], from: [absolute]}``."""
     n_steps: int = Field(default=100, ge=10)
     step_size: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """Absolute schedule, residual-stream units a step; auto: median model-generated distance / 100."""
@@ -240,7 +244,7 @@ def _read(source: str | Path | Mapping[str, Any], *, below: tuple[Path, ...] = (
     if isinstance(source, Mapping):
         return _deep(source)
     if str(source) in presets.names():
-        return presets.read(str(source))
+        return _started(presets.read(str(source)), below)
     path = Path(source)
     if not path.is_file():
         raise ConfigError(
@@ -256,12 +260,17 @@ def _read(source: str | Path | Mapping[str, Any], *, below: tuple[Path, ...] = (
             f"{path} holds {type(table).__name__}; a configuration is a mapping of keys to values"
         )
     table.setdefault("name", path.stem)
+    if path.resolve() in below:
+        raise ConfigError(f"{path} starts from itself: {' -> '.join(map(str, below))}; name a preset instead")
+    return _started(table, (*below, path.resolve()))
+
+
+def _started(table: dict[str, Any], below: tuple[Path, ...]) -> dict[str, Any]:
+    """The table on top of the preset or file that it starts from, if it names one."""
     start = table.pop("preset", None)
     if start is None:
         return table
-    if path.resolve() in below:
-        raise ConfigError(f"{path} starts from itself: {' -> '.join(map(str, below))}; name a preset instead")
-    base = _read(str(start), below=(*below, path.resolve()))
+    base = _read(str(start), below=below)
     _merge(base, table)
     return base
 

@@ -44,17 +44,17 @@ def resolve_statistics(config: RunConfig, folder: RunFolder) -> RunConfig:
 def _end_of_path_l2(config: RunConfig, folder: RunFolder) -> float:
     import polars as pl
 
-    schedule = pl.col("schedule") == ("relative" if "relative" in config.schedules else config.schedules[0])
     model_generated = pl.col("kind").is_in(config.labels_of("model-generated"))
     at_end = pl.col("l2").list.get(pl.col("last_step")).cast(pl.Float64).alias("end")
-    for chosen in (
+    paths = (
         model_generated & (pl.col("experiment") == "toward"),
         model_generated & (pl.col("experiment") == "examples"),
         pl.lit(True),
+    )
+    for chosen in (
+        path & schedule for path in paths for schedule in (pl.col("schedule") == "relative", pl.lit(True))
     ):
-        blocks = (
-            block.filter(schedule & chosen).select(at_end).drop_nans() for block in folder.curve_blocks()
-        )
+        blocks = (block.filter(chosen).select(at_end).drop_nans() for block in folder.curve_blocks())
         ends = pl.concat([block.collect() for block in blocks])["end"].to_numpy()
         if len(ends):
             return float(np.median(ends))

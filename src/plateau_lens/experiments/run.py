@@ -84,6 +84,8 @@ def run(
     whole_tables = all((folder.path / name).is_file() for name in tables)
     if missing or not manifest.get("finished") or not whole_tables:
         _compute(config, folder, manifest, checksums, whole, workers, tell, say, force)
+    else:
+        _use_margin(folder, manifest, config.statistics.equivalence_margin)
     if report:
         from plateau_lens.report.build import build_report
 
@@ -103,14 +105,35 @@ def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
             f"{folder.path} has format {manifest.get('format')!r}, this version writes format {FORMAT}; "
             "choose another --out"
         )
-    differences = _differences(_with_defaults(manifest.get("request", {})), request)
+    found = _with_defaults(manifest.get("request", {}))
+    differences = _differences(_measured(found), _measured(request))
     if differences:
         raise RunFolderError(
             f"{folder.path} holds another run, which this one cannot resume:\n  "
             + "\n  ".join(differences)
             + "\nchoose another --out, or ask for the same run"
         )
-    return manifest
+    return {**manifest, "request": request}
+
+
+def _measured(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request less what the report alone uses: that can change, or be new, with nothing to measure again."""
+    statistics = {
+        key: value for key, value in request.get("statistics", {}).items() if key != "equivalence_margin"
+    }
+    return {**request, "statistics": statistics}
+
+
+def _use_margin(folder: RunFolder, manifest: Mapping[str, Any], margin: float) -> None:
+    """Let a finished run be reported with another margin than it was measured with."""
+    resolved = folder.config()
+    if resolved.statistics.equivalence_margin == margin:
+        return
+    statistics = resolved.statistics.model_copy(update={"equivalence_margin": margin})
+    folder.write_text(
+        "config.yaml", configuration.dump(resolved.model_copy(update={"statistics": statistics}))
+    )
+    folder.write_manifest(manifest)
 
 
 def _with_defaults(request: dict[str, Any]) -> dict[str, Any]:

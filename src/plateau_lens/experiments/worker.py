@@ -20,9 +20,11 @@ from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import PairBlock, make_kinds
 from plateau_lens.experiments.plan import Unit
 from plateau_lens.experiments.prepare import Prepared, Resources
+from plateau_lens.glossary import Experiment
 from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix
 from plateau_lens.numerics.schedules import last_usable_step, offsets
+from plateau_lens.saes.firing import Firing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +57,7 @@ class _Drawn(NamedTuple):
 class _Path:
     """Paths of one experiment and kind: from bases toward targets, one a pair."""
 
-    experiment: str
+    experiment: Experiment
     kind: str
     base: Float[Tensor, "pair d_model"]
     target: Float[Tensor, "pair d_model"]
@@ -88,6 +90,9 @@ class Worker:
             self.dictionary = dataclasses.replace(
                 self.dictionary, frequency=torch.from_numpy(prepared.frequency).to(device)
             )
+        self.firing = (
+            None if self.dictionary is None else Firing(self.dictionary, self.population.activations)
+        )
         self.kinds = make_kinds(self.config.kinds)
 
     def compute(self, unit: Unit) -> Shard:
@@ -117,6 +122,7 @@ class Worker:
             dictionary=self.dictionary,
             top_cosine=self.top_cosine,
             seed=self.config.seed,
+            firing=self.firing,
         )
 
     def _draw(self, unit: Unit, block: PairBlock) -> dict[str, _Drawn]:
@@ -162,7 +168,7 @@ class Worker:
         distance = length.cpu().numpy()
         n_steps, step_size = self.config.n_steps, self.config.step_size
         assert isinstance(step_size, float)
-        for schedule in self.config.schedules:
+        for schedule in self.config.schedules_of.get(path.experiment, self.config.schedules):
             along = torch.from_numpy(offsets(schedule, distance, n_steps=n_steps, step_size=step_size))
             along = along.to(direction)
             points = torch.addcmul(path.base[:, None], along[..., None], direction[:, None])

@@ -2,7 +2,8 @@
 
 Every function takes curves ``d[pair, step]`` (step 0 is the base itself, ``d[:, 0] == 0``) and the last
 usable step of each, and returns values in steps with a censoring flag. A value that is undefined is NaN,
-never a made-up number; a curve with a non-finite usable point is undefined.
+never a made-up number; a curve with a non-finite usable point is undefined, and not censored: of it, nothing
+is known.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class StepValues(NamedTuple):
     value: Float[np.ndarray, " pair"]
     """Step, or NaN where undefined. Where censored and not NaN, a bound: the step that was last looked at."""
     censored: Bool[np.ndarray, " pair"]
-    """True where the event was not seen within the usable steps."""
+    """True where the event was not seen within the usable steps, all of which are finite."""
 
 
 def max_slope_step(
@@ -54,8 +55,9 @@ def max_slope_step(
     if notebook:
         value = np.where(blows_up, step - 1, d.shape[1] - 1).astype(np.float64)
         value[broken] = np.nan
-        return StepValues(value, np.asarray(~blows_up | (step == last), dtype=bool))
-    return StepValues(np.where(blows_up, step, np.nan), np.asarray(~blows_up | (step == last), dtype=bool))
+    else:
+        value = np.where(blows_up, step, np.nan)
+    return StepValues(value, np.asarray(~broken & (~blows_up | (step == last)), dtype=bool))
 
 
 def activation_plateau_step(
@@ -81,7 +83,7 @@ def activation_plateau_step(
     reached = mask & (d >= threshold)
     seen = np.asarray(reached.any(axis=1))
     value = np.where(seen, reached.argmax(axis=1), last)
-    return StepValues(np.where(broken, np.nan, value), ~seen)
+    return StepValues(np.where(broken, np.nan, value), ~seen & ~broken)
 
 
 def chord_area_step(
@@ -108,14 +110,14 @@ def chord_area_step(
 
     Source: arXiv 2409.15019, Figure B.1; the triangle's base is n, as the trapezoid's.
     """
-    d, mask, _ = _usable(curves, last)
+    d, mask, broken = _usable(curves, last)
     n = np.arange(d.shape[1], dtype=np.float64)
     area = cumulative_trapezoid(d, axis=1, initial=0)
     ratio = np.full_like(d, -np.inf)
     np.divide((n + notebook) * d / 2, area, out=ratio, where=mask & (n >= 5) & (area > 0))
     step = ratio.argmax(axis=1)
     defined = ratio.max(axis=1) > (0 if notebook else 1 + min_excess)
-    return StepValues(np.where(defined, step, np.nan), ~defined | (step == last))
+    return StepValues(np.where(defined, step, np.nan), ~broken & (~defined | (step == last)))
 
 
 def non_linearity_step(
@@ -152,7 +154,7 @@ def non_linearity_step(
     value = np.where(seen, leaves.argmax(axis=1), last)
     flat = d[:, anchor] == d[:, 0]
     undefined = flat | (last <= anchor) | broken
-    return StepValues(np.where(undefined, np.nan, value), ~seen | undefined)
+    return StepValues(np.where(undefined, np.nan, value), ~broken & (~seen | undefined))
 
 
 class _Usable(NamedTuple):

@@ -10,9 +10,22 @@ import polars as pl
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.experiments.store import RunFolder, whole_file
-from plateau_lens.report import controls, figures, page, published, run_data, sensitivity, style, tables
+from plateau_lens.report import (
+    claims,
+    controls,
+    differences,
+    figures,
+    ladder,
+    page,
+    published,
+    run_data,
+    sensitivity,
+    style,
+    tables,
+)
 from plateau_lens.report.controls import Controls
 from plateau_lens.report.figures import Drawing, Skipped
+from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import RunData
 
 
@@ -44,26 +57,31 @@ def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
     """
     data = run_data.load(folder)
     skipped: list[Skipped] = []
-    frame = tables.summary(data)
-    ladder = _sensitivity(data, skipped)
-    controlled = _controls(data, skipped)
-    written = _write_tables(data, frame, ladder, controlled)
+    numbers = Numbers(
+        summary=tables.summary(data),
+        differences=differences.differences(data),
+        claims=claims.claims(data),
+        ladder=ladder.ladder(data),
+        sensitivity=_sensitivity(data, skipped),
+        controls=_controls(data, skipped),
+    )
+    written = _write_tables(data, numbers)
     if only_tables:
         return Report(tuple(written), (), None, _reasons(skipped))
     drawn: list[Drawing] = []
-    for each in figures.drawings(data, ladder):
+    for each in figures.drawings(data, numbers):
         if isinstance(each, Drawing):
             drawn.append(each)
         else:
             skipped.append(each)
     paths = _write_figures(folder, drawn)
     reasons = _reasons(skipped)
-    html = page.render(data, frame, ladder, controlled, drawn, reasons)
+    html = page.render(data, numbers, drawn, reasons)
     return Report(tuple(written), tuple(paths), folder.write_text("report.html", html), reasons)
 
 
 def _sensitivity(data: RunData, skipped: list[Skipped]) -> pl.DataFrame:
-    """The ladder of AP thresholds; empty, and noted, where it cannot be had."""
+    """AP steps at other thresholds; empty, and noted, where it cannot be had."""
     try:
         return sensitivity.ap_sensitivity(data)
     except RunFolderError as error:
@@ -80,21 +98,26 @@ def _controls(data: RunData, skipped: list[Skipped]) -> Controls | None:
         return None
 
 
-def _write_tables(
-    data: RunData, frame: pl.DataFrame, ladder: pl.DataFrame, controlled: Controls | None
-) -> list[Path]:
+def _write_tables(data: RunData, numbers: Numbers) -> list[Path]:
     folder = data.folder
-    written = [_write_csv(folder, "summary.csv", frame)]
-    texts = tables.documents(data, frame)
-    if not ladder.is_empty():
-        written.append(_write_csv(folder, "ap-sensitivity.csv", ladder))
-        texts["ap-sensitivity.md"] = sensitivity.document(data, ladder)
-    if controlled:
-        written.append(_write_csv(folder, "controls.csv", controlled.summary))
-        texts |= controls.documents(data, controlled)
-    beside = published.frame(data, frame)
+    frames = {"summary": numbers.summary, "claims": numbers.claims}
+    texts = tables.documents(data, numbers.summary) | claims.documents(data, numbers.claims)
+    if not numbers.differences.is_empty():
+        frames["differences"] = numbers.differences
+        texts |= differences.documents(data, numbers.differences, tables.key_groups(data))
+    if not numbers.ladder.is_empty():
+        frames["ladder"] = numbers.ladder
+        texts |= ladder.documents(data, numbers.ladder)
+    if not numbers.sensitivity.is_empty():
+        frames["ap-sensitivity"] = numbers.sensitivity
+        texts["ap-sensitivity.md"] = sensitivity.document(data, numbers.sensitivity)
+    if numbers.controls:
+        frames["controls"] = numbers.controls.summary
+        texts |= controls.documents(data, numbers.controls)
+    beside = published.frame(data)
     if not beside.is_empty():
-        written.append(_write_csv(folder, "published.csv", beside))
+        frames["published"] = beside
+    written = [_write_csv(folder, f"{name}.csv", frame) for name, frame in frames.items()]
     written += [folder.write_text(f"tables/{name}", text) for name, text in texts.items()]
     _remove_others(folder.path / "tables", written)
     return written

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,8 +12,11 @@ import polars as pl
 from jaxtyping import Float
 
 from plateau_lens._errors import RunFolderError
-from plateau_lens.numerics import statistics
-from plateau_lens.report import render
+from plateau_lens.numerics import statistics, uncensored
+from plateau_lens.numerics.intervals import UNDEFINED as UNDEFINED_ESTIMATE
+from plateau_lens.numerics.intervals import distance_interval, percentile_interval
+from plateau_lens.report import definitions, render
+from plateau_lens.report.estimates import ends, of, pair_bootstrap
 from plateau_lens.report.run_data import RunData
 from plateau_lens.report.style import (
     PAGE_WIDTH,
@@ -35,7 +39,10 @@ MEANING = (
     "that ever fire. Norm and distance to the base: L2 of the activation, residual-stream units. A kind with "
     "no code, as random, has a norm and a distance only."
 )
-_COLUMNS = ("kind", "property", "n", "n_defined", "mean", "sd", "q25", "median", "q75", "ks")
+_COLUMNS = (
+    *("kind", "property", "n", "n_defined", "mean", "mean_low", "mean_high", "sd"),
+    *("q25", "median", "median_low", "median_high", "q75", "ks", "ks_low", "ks_high"),
+)
 _MARKED = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Cumulative shares that carry a marker, to tell lines apart in grey."""
 _MOST_POINTS = 2000
@@ -63,13 +70,24 @@ PROPERTIES = (
 )
 
 
-class Controls(NamedTuple):
+@dataclass(frozen=True)
+class Controls:
     """The properties of a run's activations."""
 
     values: dict[str, dict[str, Float[np.ndarray, " pair"]]]
     """Kind, then property, to one value a pair; NaN where undefined."""
-    summary: pl.DataFrame
-    """One row a kind and property: n, n_defined, mean, sd, quartiles, and KS distance to model-generated."""
+    reference: str | None
+    """Label of the model-generated kind."""
+    seed: int
+    """Of the bootstrap."""
+
+    @cached_property
+    def summary(self) -> pl.DataFrame:
+        """One row a kind and property: n, n_defined, mean, sd, quartiles, and KS distance to model-generated.
+
+        ``_low`` and ``_high`` are the ends of 95 % intervals.
+        """
+        return _summary(self.values, self.reference, self.seed)
 
 
 def controls(data: RunData) -> Controls:
@@ -93,22 +111,30 @@ def controls(data: RunData) -> Controls:
     coded = [kind for kind, each in values.items() if not np.isnan(each["active"]).all()]
     if not set(coded) - {data.reference}:
         raise RunFolderError("compares real and synthetic codes; the run has no kind that is made of a code")
-    return Controls(values, _summary(values, data.reference))
+    return Controls(values, data.reference, data.config.seed)
 
 
 def _summary(
-    values: Mapping[str, Mapping[str, Float[np.ndarray, " pair"]]], reference: str | None
+    values: Mapping[str, Mapping[str, Float[np.ndarray, " pair"]]], reference: str | None, seed: int
 ) -> pl.DataFrame:
     rows: list[dict[str, object]] = []
     for kind, properties in values.items():
         for name, value in properties.items():
-            against = values[reference][name] if reference and reference in values else np.array([])
+            summary = statistics.summarise(value, np.zeros(value.size, dtype=bool))
+            pairs, n = pair_bootstrap(value.size, seed), summary.n_defined
+            distance = UNDEFINED_ESTIMATE
+            if reference and reference in values:
+                against = values[reference][name]
+                least = min(n, int((~np.isnan(against)).sum()))
+                distance = distance_interval(*uncensored.ks(pairs, value, against), least, most=1.0)
             rows.append(
                 {
                     "kind": kind,
                     "property": name,
-                    **asdict(statistics.summarise(value, np.zeros(value.size, dtype=bool))),
-                    "ks": statistics.ks_distance(value, against),
+                    **asdict(summary),
+                    **ends("mean", percentile_interval(uncensored.mean(pairs, value), n)),
+                    **ends("median", percentile_interval(uncensored.median(pairs, value), n)),
+                    **ends("ks", distance),
                 }
             )
     # Nothing here is censored.
@@ -116,21 +142,22 @@ def _summary(
 
 
 def tables(data: RunData, found: Controls) -> list[render.Table]:
-    """Kind by property: mean ± sd, median, and how far from the model's own."""
+    """Kind by property: mean, sd, median, and how far from the model's own, with intervals."""
     tables = [
-        _pivot(found, "mean ± sd", lambda row, digits: render.spread(row["mean"], row["sd"], digits)),
-        _pivot(found, "median", lambda row, digits: render.number(row["median"], digits)),
+        _pivot(found, "mean", lambda row, digits: render.interval(*of(row, "mean"), digits)),
+        _pivot(found, "standard deviation", lambda row, digits: render.number(row["sd"], digits)),
+        _pivot(found, "median", lambda row, digits: render.interval(*of(row, "median"), digits)),
     ]
     if data.reference in found.values:
         title = f"KS distance to {data.reference}"
-        tables.append(_pivot(found, title, lambda row, _: render.number(row["ks"], 2)))
+        tables.append(_pivot(found, title, lambda row, _: render.interval(*of(row, "ks"), 2)))
     return tables
 
 
 def documents(data: RunData, found: Controls) -> dict[str, str]:
     """The tables as Markdown and LaTeX, name to content."""
     made = tables(data, found)
-    notes = [MEANING, *coincidences(found), f"{render.UNDEFINED}: undefined."]
+    notes = [MEANING, *coincidences(found), definitions.INTERVALS, f"{render.UNDEFINED}: undefined."]
     return {
         "controls.md": render.markdown(TITLE, made, notes),
         "controls.tex": render.latex(made),

@@ -6,10 +6,60 @@ from plateau_lens.experiments.config import Convention, RunConfig
 from plateau_lens.glossary import Experiment, Response, Schedule, Statistic
 
 CENSORED = (
-    "Censored: the event was not seen within the usable steps of a curve. A censored value is a bound, the "
-    "last step that was looked at, and enters mean, sd, quantiles and both distances at that step; a curve "
-    "with no event to place at all (no slope above the least one, a line with no bend) has no value and "
-    "enters only the censored share."
+    "Censored: the event was not seen within the usable steps of a curve, so that its step is only known to lie "
+    "behind the last one that was looked at. Mean, sd, quantiles and distances take it for just that "
+    "(Kaplan-Meier): it is neither dropped nor set to a bound. They are of min(step, number of steps): nothing is "
+    "known behind the path, and a quantile that lies there is ∞. On the relative schedule, where all looking "
+    "stops at the last step, mean, sd and distances are the plain ones of the values, as in the paper. A curve "
+    "that has no such step at all (no bend for AUC or NL) has no value and enters only the censored share."
+)
+INTERVALS = (
+    "[low, high]: 95 % interval from 2,000 resamples of pairs, the same pairs for every kind; that of a censored "
+    "share is Wilson's. Noise adds to a distance: the lower end is put as much lower, and is 0 where noise alone "
+    "could have made the whole."
+)
+COMPARISONS = (
+    "Each row is the number of the first kind less that of the second, with its 95 % interval over resamples of "
+    "pairs (paired: the same for both kinds). A difference of distances is of distances to {reference}: above "
+    "0, the second kind is the closer. p: two-sided, that the true difference is 0; Holm: adjusted over all "
+    "rows of a table, so that below 0.05 no more than one table in twenty holds a false one."
+)
+EQUIVALENCE = (
+    "Against the margin of {margin} steps: equivalent where the difference is shown to be smaller (two one-sided "
+    "tests, p equivalent < 0.05), different where it is shown to be larger (p different < 0.05), else "
+    "undecided. Not adjusted for the number of rows."
+)
+CLAIMS = (
+    "Each sentence of the paper is a test on this run's pairs. holds: shown at 5 %; fails: its opposite is shown at "
+    "5 %; undecided: neither, which is no evidence of either; not measured: the run lacks a kind, a response or a "
+    "schedule. p is of the claim, or of its opposite where it fails, adjusted by Holm over the whole table: 19 "
+    "of 20 such tables call no false sentence true."
+)
+CLAIM_EFFECT = (
+    "The effect supports a claim above 0, and a claim that kinds are alike, or two statistics agree, within "
+    "±{margin} steps of it (equivalence_margin). A claim about several kinds needs every one of its "
+    "differences; the one that supports it least is shown, with its 95 % interval over resamples of pairs. KS and "
+    "Wasserstein distances are to model-generated; KS is the claim's own test, Wasserstein a second look."
+)
+CLAIM_PAIRS = (
+    "n to decide: pairs with which, were the true differences the ones found, the claim would be decided (held or "
+    "failed) with 80 % probability; \N{EN DASH} where it is decided."
+)
+LADDER = (
+    "Rungs stand in the configuration's order, controls that are no composition of an activation's latents below. "
+    "another sample: what another sample of {reference}, of this size, would have: the expected distance, and "
+    "in brackets where 95 % of such samples lie."
+)
+REALISM = (
+    "Realism R = 1 - e(kind) / e(random): e is the distance to {reference}, less what sampling noise makes of none, in "
+    "squares: e² = d² - d0². 0: as far from {reference} as random; 1: as close as another sample of it; below 0: "
+    "farther than random; above 1: by noise alone. \N{EN DASH} where random cannot be told from {reference}, so that "
+    "the two ends of the scale coincide. [low, high]: Fieller's 95 % interval over resamples of pairs."
+)
+REALISM_OF_SAE = (
+    "The realism of an SAE at a site is two numbers. That of sae-reconstruction says what it keeps of an activation "
+    "that the model made; that of synthetic-structured, how real an activation is that is put together from its "
+    "latents anew. The first can be high without the second."
 )
 DISTANCES = (
     "KS: two-sample Kolmogorov-Smirnov distance to {reference}, 0 (same distribution) to 1 (disjoint). "

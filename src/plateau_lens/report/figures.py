@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.glossary import SCHEDULES, Response, Schedule
-from plateau_lens.report import controls, definitions
+from plateau_lens.report import controls, definitions, ladder
 from plateau_lens.report.distributions import Row, censored_share, draw_distributions
 from plateau_lens.report.examples import Column, draw_examples
-from plateau_lens.report.ladder import draw_ladder
+from plateau_lens.report.ladder_figure import draw_ladder
+from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import (
     EXPERIMENT_NAMES,
+    PAPER_ORDER,
     RESPONSE_SYMBOLS,
     STATISTIC_SYMBOLS,
     Group,
@@ -21,6 +23,7 @@ from plateau_lens.report.run_data import (
     Sample,
 )
 from plateau_lens.report.style import kind_styles
+from plateau_lens.report.thresholds import draw_thresholds
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 MOST_BASES = 6
 """Rows of Figure 1: a page holds no more."""
+MOST_KINDS = 8
+"""Kinds whose lines can be told apart; a figure of all kinds shows the paper's where there are more."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Distributions:
     title: str
     groups: tuple[Group, ...]
     kinds: tuple[str, ...] | None = None
-    """The kinds to compare, all of them needed; none for every kind the run has."""
+    """The kinds to compare, all of them needed; none for every kind the run has (see `MOST_KINDS`)."""
 
 
 DISTRIBUTIONS = (
@@ -86,15 +91,19 @@ DISTRIBUTIONS = (
 EXAMPLES = "figure-1"
 SENSITIVITY = "figure-ap-sensitivity"
 CONTROLS = "figure-controls"
-NAMES = (EXAMPLES, *(each.name for each in DISTRIBUTIONS), SENSITIVITY, CONTROLS)
+LADDER = "figure-ladder"
+FEWEST_RUNGS = 3
+"""Kinds besides model-generated with which a ladder is worth a figure."""
+NAMES = (EXAMPLES, *(each.name for each in DISTRIBUTIONS), LADDER, SENSITIVITY, CONTROLS)
 """Every file name a report may write under ``figures/``."""
 
 
-def drawings(data: RunData, sensitivity: pl.DataFrame) -> Iterator[Drawing | Skipped]:
+def drawings(data: RunData, numbers: Numbers) -> Iterator[Drawing | Skipped]:
     """Draw every figure, one at a time, in the order in which they are shown."""
     steps: list[tuple[str, Callable[[], Drawing | Skipped]]] = [(EXAMPLES, lambda: examples(data))]
     steps += [(each.name, lambda each=each: distributions(data, each)) for each in DISTRIBUTIONS]
-    steps.append((SENSITIVITY, lambda: ap_ladder(data, sensitivity)))
+    steps.append((LADDER, lambda: rungs(data, numbers.ladder)))
+    steps.append((SENSITIVITY, lambda: ap_thresholds(data, numbers.sensitivity)))
     steps.append((CONTROLS, lambda: control_lines(data)))
     for name, draw in steps:
         try:
@@ -105,7 +114,7 @@ def drawings(data: RunData, sensitivity: pl.DataFrame) -> Iterator[Drawing | Ski
 
 def distributions(data: RunData, spec: Distributions) -> Drawing | Skipped:
     """One histogram-beside-cumulative figure, with the rows the run has."""
-    have = [kind for kind in data.kinds if spec.kinds is None or kind in spec.kinds]
+    have = _legible(data) if spec.kinds is None else [kind for kind in data.kinds if kind in spec.kinds]
     if spec.kinds and len(have) < len(spec.kinds):
         missing = ", ".join(kind for kind in spec.kinds if kind not in have)
         return Skipped(spec.name, f"compares {' and '.join(spec.kinds)}; the run has no {missing}")
@@ -122,7 +131,8 @@ def distributions(data: RunData, spec: Distributions) -> Drawing | Skipped:
         for group, samples in found
     ]
     figure = draw_distributions(rows, kind_styles(data.kinds), data.config.n_steps)
-    return Drawing(spec.name, spec.title, _distribution_caption(data, found), figure)
+    caption = _distribution_caption(data, found) + ("" if spec.kinds else _left_out(data))
+    return Drawing(spec.name, spec.title, caption, figure)
 
 
 def examples(data: RunData) -> Drawing | Skipped:
@@ -150,19 +160,59 @@ def examples(data: RunData) -> Drawing | Skipped:
     return Drawing(EXAMPLES, "Example curves", caption, figure)
 
 
-def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
+def rungs(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
+    """The ladder of controls, of the groups that have all of its kinds."""
+    found = list(ladder.parts(frame))
+    if not found:
+        wanted = " and no ".join(
+            f"{group.name}, of experiment {group.experiment!r}" for group in ladder.GROUPS
+        )
+        return Skipped(LADDER, f"the run has no {wanted}, that model-generated has a part in")
+    others = found[0][1].height - 1
+    if others < FEWEST_RUNGS:
+        return Skipped(LADDER, f"needs {FEWEST_RUNGS} kinds besides model-generated; the run has {others}")
+    panels = [(_panel_title(group), rows) for group, rows in found]
+    figure = draw_ladder(panels, kind_styles(data.kinds), random=data.label_of("random"))
+    shown = " and ".join(
+        f"{STATISTIC_SYMBOLS[group.statistic]} steps of {RESPONSE_SYMBOLS[group.response]} ({group.experiment}, "
+        f"{group.schedule} schedule)"
+        for group, _ in found
+    )
+    n = sorted({count for _, rows in found for count in rows["n"].to_list()})
+    caption = (
+        f"How far the {shown} of each kind are distributed from those of {data.reference}: Kolmogorov-Smirnov "
+        f"distance with its 95 % interval, n = {n[0] if len(n) == 1 else f'{n[0]} to {n[-1]}'} pairs. Further left is "
+        "more real. Above the first line: where another sample of model-generated would be expected (hollow), and "
+        "where 95 % of such samples lie (to the end of the shaded band). "
+        "Below the second: controls that are no composition of an activation's latents. Dotted: the distance of "
+        "random. Realism: 0 at the distance of random, 1 where there is no more distance than noise makes "
+        "(docs/realism.md)."
+    )
+    return Drawing(LADDER, "The ladder of controls", caption, figure)
+
+
+def _panel_title(group: Group) -> str:
+    return f"{STATISTIC_SYMBOLS[group.statistic]}, {group.experiment}"
+
+
+def ap_thresholds(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
     """The sensitivity figure of the first experiment and schedule there is: from, absolute, if it was run."""
     import polars as pl
 
     if frame.is_empty():
         return Skipped(SENSITIVITY, "the run has no AP steps whose curves could be looked at again")
     experiment, schedule = frame.select("experiment", "schedule").row(0)
-    rows = frame.filter(pl.col("experiment") == experiment, pl.col("schedule") == schedule)
+    rows = frame.filter(
+        pl.col("experiment") == experiment,
+        pl.col("schedule") == schedule,
+        pl.col("kind").is_in(_legible(data)),
+    )
     threshold = rows.filter(pl.col("factor") == 1)["threshold"][0]
-    figure = draw_ladder(
+    figure = draw_thresholds(
         rows,
         kind_styles(data.kinds),
         threshold=threshold,
+        n_steps=data.config.n_steps,
         reference=data.reference,
         y_label="median AP step",
     )
@@ -171,7 +221,8 @@ def ap_ladder(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
         "median AP step"
         + (f", and its KS distance to {data.reference}," if data.reference else "")
         + f" against the threshold that ends a plateau; the run's own, {threshold:.4g}, is dotted. "
-        "Hollow: at least half the pairs are censored, so that the median is a bound."
+        "Bands are 95 % intervals. Hollow: the median is not reached within the path, and drawn at its end."
+        + _left_out(data)
     )
     return Drawing(SENSITIVITY, "AP step: sensitivity to its threshold", caption, figure)
 
@@ -182,7 +233,9 @@ def control_lines(data: RunData) -> Drawing:
     Raises:
         RunFolderError: if the run has no synthetic codes to compare.
     """
-    found = controls.controls(data)
+    every = controls.controls(data)
+    shown = {kind: values for kind, values in every.values.items() if kind in _legible(data)}
+    found = replace(every, values=shown)
     figure = controls.draw_controls(found, kind_styles(data.kinds))
     sentences = (
         "Cumulative share of pairs, by what describes an activation and its code; pairs where it is undefined "
@@ -190,7 +243,25 @@ def control_lines(data: RunData) -> Drawing:
         controls.MEANING,
         *controls.coincidences(found),
     )
-    return Drawing(CONTROLS, controls.TITLE, " ".join(sentences), figure)
+    return Drawing(CONTROLS, controls.TITLE, " ".join(sentences) + _left_out(data), figure)
+
+
+def _legible(data: RunData) -> tuple[str, ...]:
+    """The kinds of a figure that compares all: the paper's, where there are more than can be told apart."""
+    if len(data.kinds) <= MOST_KINDS:
+        return data.kinds
+    if data.reference not in PAPER_ORDER:
+        return data.kinds[:MOST_KINDS]
+    return tuple(kind for kind in data.kinds if kind in PAPER_ORDER)
+
+
+def _left_out(data: RunData) -> str:
+    shown = len(_legible(data))
+    return (
+        f" Shown are {shown} of {len(data.kinds)} kinds; the tables have all."
+        if shown < len(data.kinds)
+        else ""
+    )
 
 
 def _columns(data: RunData, schedule: Schedule) -> list[Column]:

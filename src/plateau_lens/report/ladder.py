@@ -1,102 +1,157 @@
-"""The AP step against its threshold: whether a conclusion hangs on one choice of it."""
+"""The ladder of controls: how real each kind looks, rung by rung."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import polars as pl
 
-from plateau_lens.report.style import (
-    PAGE_WIDTH,
-    KindStyle,
-    drawable,
-    legend_columns,
-    legend_height,
-    paper_style,
+from plateau_lens.numerics.intervals import CONFIDENCE, UNDEFINED, Estimate
+from plateau_lens.numerics.realism import another_sample, realism
+from plateau_lens.numerics.survival import Survival
+from plateau_lens.report import definitions, render
+from plateau_lens.report.estimates import DISTANCES, distances, ends, of, survivals
+from plateau_lens.report.run_data import EXPERIMENT_NAMES, STATISTIC_SYMBOLS, Group, RunData
+
+GROUPS = (Group("toward", "ms", "l2", "relative"), Group("from", "ap", "l2", "absolute"))
+"""What realism is measured by. MS along the relative schedule, on which paths of all kinds end at their targets: a
+synthetic target is nearer than a model-generated one, and fewer steps away for that alone."""
+CONTROLS = frozenset(
+    ("random", "covariance-mixture", "shuffled-decoder", "random-dictionary", "single-latent", "isotropic")
 )
+"""Kinds that are no composition of an activation's latents: they stand below the ladder."""
+SAE_KINDS = ("sae-reconstruction", "synthetic-structured")
+"""The kinds whose realism is that of the SAE."""
+ANOTHER_SAMPLE = "another sample"
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+_ESTIMATES = ("ks", "wasserstein", "realism_ks", "realism_wasserstein")
+SCHEMA = {
+    **dict.fromkeys((*Group._fields, "kind", "place"), pl.String),
+    "n": pl.Int64,
+    **{column: pl.Float64 for name in _ESTIMATES for column in ends(name, UNDEFINED)},
+}
+SAE_COLUMNS = ("kind", "by", "n", "realism by KS", "realism by Wasserstein")
+COLUMNS = ("kind", "n", "KS", "realism by KS", "Wasserstein", "realism by Wasserstein")
 
 
-def draw_ladder(
-    frame: pl.DataFrame,
-    styles: dict[str, KindStyle],
-    *,
-    threshold: float,
-    reference: str | None,
-    y_label: str,
-) -> Figure:
-    """Median AP step (left) and KS distance to the reference (right; left out without one) by threshold.
+def ladder(data: RunData) -> pl.DataFrame:
+    """One row a group and kind, top of the ladder first, at full precision; none without model-generated.
 
-    Args:
-        frame: the rows of one experiment and schedule of ``sensitivity.ap_sensitivity``.
-        styles: how each kind is drawn.
-        threshold: the run's own, marked by a vertical line.
-        reference: label of the model-generated kind.
-        y_label: label of the median, with its unit.
+    ``ks`` (0..1) and ``wasserstein`` (steps) are distances to model-generated, ``realism_*`` is made of them
+    (`numerics.realism`). ``place``: ``rung`` or ``control``, in the configuration's order; ahead of them ``top``, which
+    is what another sample of model-generated of the run's size would have: its expected distance, and
+    between which ends 95 % of such samples lie.
     """
-    from matplotlib.figure import Figure
-
-    panels = [("median", y_label)]
-    if reference:
-        panels.append(("ks", f"KS distance to {drawable(reference)}"))
-    with paper_style():
-        width = PAGE_WIDTH * (0.2 + 0.4 * len(panels))
-        height = 2.15 + legend_height(_legend_labels(frame), width)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        grid = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (column, label) in zip(grid, panels, strict=True):
-            _draw_panel(axes, frame, column, styles)
-            axes.axvline(threshold, color="#888888", linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.9)
-            axes.set(xlabel="AP threshold (L2 units at the read site)", ylabel=label)
-        grid[0].set_ylim(bottom=0)
-        if reference:
-            grid[1].set_ylim(-0.03, 1.03)
-        _draw_legend(figure, frame, styles)
-    return figure
-
-
-def _draw_panel(axes: Axes, frame: pl.DataFrame, column: str, styles: dict[str, KindStyle]) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    thresholds = frame["threshold"].unique().sort().to_list()
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(thresholds[::2]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
-    for (kind,), rows in frame.partition_by("kind", as_dict=True).items():
-        rows = rows.sort("threshold")
-        style = styles[str(kind)]
-        axes.plot(rows["threshold"], rows[column], color=style.colour, linestyle=style.dash, zorder=2)
-        for bounded, face in ((False, style.colour), (True, "white")):
-            # Behind half the pairs censored, the median itself is but a bound.
-            part = rows.filter((pl.col("censored") >= 0.5) == bounded)
-            axes.plot(
-                part["threshold"],
-                part[column],
-                linestyle="none",
-                color=style.colour,
-                marker=style.marker,
-                markerfacecolor=face,
-                markeredgewidth=0.8,
-                zorder=3,
-            )
-
-
-def _draw_legend(figure: Figure, frame: pl.DataFrame, styles: dict[str, KindStyle]) -> None:
-    from matplotlib.lines import Line2D
-
-    labels = _legend_labels(frame)
-    handles = [
-        Line2D([], [], color=styles[kind].colour, linestyle=styles[kind].dash, marker=styles[kind].marker)
-        for kind in frame["kind"].unique(maintain_order=True)
+    rows = [
+        {**group._asdict(), **row}
+        for group in GROUPS
+        if any(sample.kind == data.reference for sample in data.samples.get(group, ()))
+        for row in _rows(data, group)
     ]
-    columns = legend_columns(labels, figure.get_figwidth())
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+    return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def _legend_labels(frame: pl.DataFrame) -> list[str]:
-    sizes = frame.group_by("kind", maintain_order=True).agg(pl.col("n").first())
-    return [f"{drawable(kind)} (n = {n})" for kind, n in sizes.iter_rows()]
+def _rows(data: RunData, group: Group) -> Iterator[dict[str, object]]:
+    found = survivals(data.samples[group], data.config)
+    reference = found.pop(str(data.reference))
+    random = found.get(data.label_of("random") or "")
+    yield _row(ANOTHER_SAMPLE, "top", reference, _expected(reference), {})
+    order = list(data.config.kinds)
+    for kind in sorted(found, key=lambda kind: (_is_control(data, kind), order.index(kind))):
+        place = "control" if _is_control(data, kind) else "rung"
+        own = found[kind]
+        scores = {} if random is None else _scores(own, random, reference)
+        yield _row(kind, place, own, distances(own, reference, data.config.n_steps), scores)
+
+
+def _row(
+    kind: str, place: str, own: Survival, far: Mapping[str, Estimate], scores: Mapping[str, Estimate]
+) -> dict[str, object]:
+    estimates = dict(far) | {f"realism_{name}": scores.get(name, UNDEFINED) for name in DISTANCES}
+    row: dict[str, object] = {"kind": kind, "place": place, "n": own.n}
+    for name, found in estimates.items():
+        row |= ends(name, found)
+    return row
+
+
+def _scores(own: Survival, random: Survival, reference: Survival) -> dict[str, Estimate]:
+    return {name: realism(own, random, reference, distance) for name, distance in DISTANCES.items()}
+
+
+def _expected(reference: Survival) -> dict[str, Estimate]:
+    """Distances of another sample: what to expect, and between which ends 95 % lie."""
+    found: dict[str, Estimate] = {}
+    for name, distance in DISTANCES.items():
+        draws = another_sample(reference, distance)
+        low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        found[name] = Estimate(float(draws.mean()), float(low), float(high))
+    return found
+
+
+def _is_control(data: RunData, label: str) -> bool:
+    return data.config.kinds.get(label, {}).get("kind", label) in CONTROLS
+
+
+def tables(data: RunData, frame: pl.DataFrame) -> list[render.Table]:
+    """One table a group, as it is shown."""
+    return [
+        render.Table(
+            f"{EXPERIMENT_NAMES[group.experiment]}: realism by {group.name}",
+            COLUMNS,
+            tuple(_cells(row) for row in rows.iter_rows(named=True)),
+            f"Wasserstein distances in steps; {definitions.unit(group.schedule, data.config)}.",
+        )
+        for group, rows in parts(frame)
+    ]
+
+
+def realism_of_sae(data: RunData, frame: pl.DataFrame) -> render.Table:
+    """The rows of the kinds that tell it, in every group; without a row if the run has neither kind."""
+    labels = [label for kind in SAE_KINDS if (label := data.label_of(kind))]
+    rows: list[tuple[str, ...]] = []
+    for label in labels:
+        for group, part in parts(frame):
+            for row in part.filter(pl.col("kind") == label).iter_rows(named=True):
+                kind, n, _, by_ks, _, by_wasserstein = _cells(row)
+                by = f"{STATISTIC_SYMBOLS[group.statistic]}, {group.experiment}, {group.schedule}"
+                rows.append((kind, by, n, by_ks, by_wasserstein))
+    return render.Table("Realism of the SAE at this site", SAE_COLUMNS, tuple(rows))
+
+
+def parts(frame: pl.DataFrame) -> Iterator[tuple[Group, pl.DataFrame]]:
+    """The rows of each group."""
+    for group in GROUPS:
+        wanted = [pl.col(column) == value for column, value in group._asdict().items()]
+        rows = frame.filter(*wanted)
+        if not rows.is_empty():
+            yield group, rows
+
+
+def documents(data: RunData, frame: pl.DataFrame) -> dict[str, str]:
+    """The ladder as Markdown and LaTeX, name to content."""
+    made = tables(data, frame)
+    return {
+        "ladder.md": render.markdown("The ladder of controls", made, notes(data)),
+        "ladder.tex": render.latex(made),
+    }
+
+
+def notes(data: RunData) -> list[str]:
+    """How to read the tables."""
+    reference = data.reference or "model-generated"
+    return [
+        definitions.LADDER.format(reference=reference),
+        definitions.REALISM.format(reference=reference),
+        definitions.REALISM_OF_SAE,
+        definitions.DISTANCES.format(reference=reference),
+        definitions.INTERVALS,
+    ]
+
+
+def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
+    ks, wasserstein, by_ks, by_wasserstein = (
+        render.interval(*of(row, name), 2)
+        for name in ("ks", "wasserstein", "realism_ks", "realism_wasserstein")
+    )
+    return str(row["kind"]), str(row["n"]), ks, by_ks, wasserstein, by_wasserstein

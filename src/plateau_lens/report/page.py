@@ -12,12 +12,21 @@ import yaml
 
 from plateau_lens.experiments.config import RunConfig, dump
 from plateau_lens.glossary import PAPER_WORDS, RESPONSE_NAMES
-from plateau_lens.report import controls, definitions, published, sensitivity, tables
-from plateau_lens.report.controls import Controls
+from plateau_lens.report import (
+    claims,
+    controls,
+    definitions,
+    differences,
+    ladder,
+    published,
+    sensitivity,
+    tables,
+)
 from plateau_lens.report.explore import explorer
 from plateau_lens.report.figures import Drawing
+from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, RunData
-from plateau_lens.report.style import kind_styles, save
+from plateau_lens.report.style import PAGE_WIDTH, kind_styles, save
 
 _PROMPTS = 10
 """Prompts shown, out of all."""
@@ -30,14 +39,7 @@ class Section(NamedTuple):
     tables: list[Any]
 
 
-def render(
-    data: RunData,
-    frame: pl.DataFrame,
-    ladder: pl.DataFrame,
-    controlled: Controls | None,
-    drawings: Sequence[Drawing],
-    skipped: Sequence[str],
-) -> str:
+def render(data: RunData, numbers: Numbers, drawings: Sequence[Drawing], skipped: Sequence[str]) -> str:
     """The page's HTML. Everything that comes from data is escaped by the template."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -53,15 +55,24 @@ def render(
         config=config,
         facts=facts(config),
         colours={kind: each.colour for kind, each in kind_styles(data.kinds).items()},
-        key_tables=tables.tables(data, frame, tables.KEY_GROUPS),
-        published=published.table(data, frame),
+        key_tables=tables.tables(data, numbers.summary, tables.KEY_GROUPS),
+        differences=differences.tables(data, numbers.differences, tables.key_groups(data)),
+        differences_notes=differences.notes(data),
+        published=published.table(data),
         published_note=published.SOURCE + " " + published.NOTE,
-        drawings=[(each, _data_uri(each)) for each in drawings],
-        ladder=sensitivity.tables(data, ladder) if not ladder.is_empty() else [],
-        controls=controls.tables(data, controlled) if controlled else [],
+        claims=claims.sentences(numbers.claims),
+        claims_notes=claims.notes(data),
+        ladder=ladder.tables(data, numbers.ladder),
+        ladder_notes=ladder.notes(data),
+        realism_of_sae=ladder.realism_of_sae(data, numbers.ladder),
+        drawings=[(each, _data_uri(each), _share_of_page(each)) for each in drawings],
+        sensitivity=sensitivity.tables(data, numbers.sensitivity)
+        if not numbers.sensitivity.is_empty()
+        else [],
+        controls=controls.tables(data, numbers.controls) if numbers.controls else [],
         controls_meaning=controls.MEANING,
         explorer=explorer(data),
-        sections=_sections(data, frame),
+        sections=_sections(data, numbers.summary),
         notes=tables.common_notes(data),
         statistics=[definitions.statistic(name, config) for name in _statistics(data)],
         experiments=[
@@ -114,6 +125,10 @@ def _data_uri(drawing: Drawing) -> str:
     stream = io.BytesIO()
     save(drawing.figure, stream, "svg")
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _share_of_page(drawing: Drawing) -> str:
+    return f"{100 * drawing.figure.get_figwidth() / PAGE_WIDTH:.0f}%"
 
 
 def _prompts(data: RunData) -> list[tuple[int, str]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from plateau_lens.experiments.config import RunConfig
+from plateau_lens.numerics import statistics
 from plateau_lens.report import render
 from plateau_lens.report.run_data import Group, RunData
 
@@ -79,9 +82,13 @@ NOTE = (
     "The notebooks differ from the paper's definitions in small ways: 99 intervals of 1.0101 % or 0.50505 a "
     "step rather than 100; 99 where no slope exceeded 0.02; the AUC triangle one step wider than its "
     "trapezoid; a covariance divided by N and repaired to positive definite; dead latents and collisions in "
-    "the baseline; a top cosine of 0.42 in synthetic-structured, where a run measures its own unless told."
+    "the baseline; a top cosine of 0.42 in synthetic-structured, where a run measures its own unless told. "
+    "Published numbers are plain ones, of values as they stand; where paths stop at their targets, a run's tables "
+    "treat censored values as censored and can differ for that. Beside the published GPT-2 values, and in "
+    "published.csv, a run's numbers are plain ones too."
 )
 
+_NUMBERS = ("n", "mean", "sd", "median", "ks")
 _INTERVALS = (100, 99)
 """Of a path, by the paper and by the notebooks."""
 _AS_PUBLISHED = {
@@ -128,35 +135,44 @@ def beside(config: RunConfig, group: Group, *, reruns: bool = False) -> list[tup
     ]
 
 
-def frame(data: RunData, summary: pl.DataFrame) -> pl.DataFrame:
+def frame(data: RunData) -> pl.DataFrame:
     """Published beside measured, one row a published number that the run has too; NaN is not published.
 
     Columns: the group, kind, note, then n, mean, sd, median and ks as published (``published_``) and of this
-    run, and the source.
+    run, and the source. The run's are plain numbers, a censored value at its bound, as the published ones are.
     """
-    numbers = ("n", "mean", "sd", "median", "ks")
     rows = [
         {
             **group._asdict(),
             "kind": label,
             "note": each.note,
-            **{f"published_{name}": getattr(each, name) for name in numbers},
+            **{f"published_{name}": getattr(each, name) for name in _NUMBERS},
+            **plain[label],
             "source": SOURCE.removeprefix("Published: "),
         }
         for group in data.samples
-        for label, each in beside(data.config, group, reruns=True)
+        if (found := beside(data.config, group, reruns=True)) and (plain := _plain(data, group))
+        for label, each in found
+        if label in plain
     ]
-    if not rows:
-        return pl.DataFrame()
-    keys = [*Group._fields, "kind"]
-    published = pl.DataFrame(rows, infer_schema_length=None)
-    joined = published.join(summary.select(*keys, *numbers), on=keys, how="inner", maintain_order="left")
-    return joined.select(pl.all().exclude("source"), "source")
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def table(data: RunData, summary: pl.DataFrame) -> render.Table | None:
+def _plain(data: RunData, group: Group) -> dict[str, dict[str, float]]:
+    """What this run's values come to as the authors' did."""
+    values = {sample.kind: sample for sample in data.samples[group]}
+    against = values[data.reference].value if data.reference in values else np.array([])
+    found: dict[str, dict[str, float]] = {}
+    for kind, sample in values.items():
+        numbers = asdict(statistics.summarise(sample.value, sample.censored))
+        numbers["ks"] = statistics.ks_distance(sample.value, against)
+        found[kind] = {name: numbers[name] for name in _NUMBERS}
+    return found
+
+
+def table(data: RunData) -> render.Table | None:
     """The same, as it is shown; none for a run of another set-up."""
-    found = frame(data, summary)
+    found = frame(data)
     if found.is_empty():
         return None
     rows = tuple(

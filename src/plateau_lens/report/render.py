@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 UNDEFINED = "\N{EN DASH}"
+NOT_REACHED = "∞"
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,49 @@ class Table:
 
 
 def number(value: float, digits: int) -> str:
-    """A fixed number of digits; an en dash where undefined."""
+    """A fixed number of digits; an en dash where undefined, ∞ where not reached."""
+    if math.isinf(value):
+        return NOT_REACHED
     return UNDEFINED if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(value: float, low: float, high: float, digits: int) -> str:
+    """``value [low, high]``; the value alone where it has no interval."""
+    shown = number(value, digits)
+    return shown if math.isnan(low) else f"{shown} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def signed(value: float, low: float, high: float, digits: int) -> str:
+    """A difference and its interval, each with its sign."""
+    if math.isnan(value):
+        return UNDEFINED
+    shown = f"{value:+.{digits}f}"
+    return shown if math.isnan(low) else f"{shown} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def p_value(value: float) -> str:
+    """Three digits; ``< 0.001`` below that, as no test is as exact as to say how far."""
+    return "< 0.001" if value < 0.001 else number(value, 3)
+
+
+def share_interval(value: float, low: float, high: float) -> str:
+    """A share 0..1 and its interval as percentages."""
+    if math.isnan(low):
+        return share(value)
+    return f"{share(value)} [{100 * low:.3g}, {100 * high:.3g}]"
 
 
 def share(value: float) -> str:
     """A share 0..1 as a percentage; an en dash where undefined."""
     return UNDEFINED if math.isnan(value) else f"{100 * value:.3g} %"
+
+
+def count(value: float) -> str:
+    """A number of pairs that was planned, not counted: two digits, rounded up, e.g. ``3,400``."""
+    if not math.isfinite(value):
+        return number(value, 0)
+    step = 10 ** max(0, math.floor(math.log10(max(value, 1))) - 1)
+    return f"{math.ceil(value / step) * step:,}"
 
 
 def spread(mean: float, sd: float, digits: int = 2) -> str:
@@ -90,6 +127,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "±": r"$\pm$",
     UNDEFINED: "--",
+    NOT_REACHED: r"$\infty$",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
 

@@ -58,7 +58,7 @@ class Sample(NamedTuple):
 
     kind: str
     value: Float[np.ndarray, " pair"]
-    """Steps; NaN where undefined, a bound where censored."""
+    """Steps; NaN where undefined, the last step that was looked at where censored."""
     censored: Bool[np.ndarray, " pair"]
 
     @property
@@ -67,13 +67,38 @@ class Sample(NamedTuple):
         return self.value[~self.censored & ~np.isnan(self.value)]
 
 
+def bounded(folder: RunFolder, steps: pl.LazyFrame) -> pl.DataFrame:
+    """Step values, with a bound where an event was not seen and the value is NaN.
+
+    That is so for a curve with no slope steep enough for an MS step: its blow-up lies behind its last usable step,
+    which is what stands for the value here. It stays NaN if the folder's curves are gone.
+    """
+    rows = steps.collect()
+    unseen = pl.col("censored") & pl.col("value").is_nan() & (pl.col("statistic") == "ms")
+    if rows.filter(unseen).is_empty():
+        return rows
+    where = ["experiment", "kind", "schedule", "pair"]
+    wanted = [pl.col(name).is_in(rows[name].unique().to_list()) for name in where[:-1]]
+    last_step = pl.col("last_step").cast(pl.Float64)
+    try:
+        last = folder.scan_curves().filter(*wanted).select(*where, last_step).collect()
+    except (RunFolderError, OSError):
+        return rows
+    joined = rows.join(last, on=where, how="left", maintain_order="left")
+    value = pl.when(unseen).then(last_step.fill_null(float("nan"))).otherwise("value")
+    return joined.with_columns(value.alias("value")).drop("last_step")
+
+
 class Samples(Mapping[Group, tuple[Sample, ...]]):
     """Step values of a run by group, groups in the order in which they are shown, kinds as in ``kinds``.
 
     A group is read when it is asked for, and not kept: a large run's step values are millions of rows.
+
+    Values are `bounded`.
     """
 
-    def __init__(self, steps: pl.LazyFrame, kinds: Sequence[str], groups: Sequence[Group]):
+    def __init__(self, folder: RunFolder, steps: pl.LazyFrame, kinds: Sequence[str], groups: Sequence[Group]):
+        self._folder = folder
         self._steps = steps
         self._kinds = kinds
         self._groups = dict.fromkeys(groups)
@@ -82,7 +107,7 @@ class Samples(Mapping[Group, tuple[Sample, ...]]):
         if group not in self._groups:
             raise KeyError(group)
         wanted = [pl.col(column) == value for column, value in group._asdict().items()]
-        rows = self._steps.filter(*wanted).select("kind", "pair", "value", "censored").collect()
+        rows = bounded(self._folder, self._steps.filter(*wanted)).select("kind", "pair", "value", "censored")
         parts = rows.sort("pair", maintain_order=True).partition_by("kind", as_dict=True)
         return tuple(
             Sample(kind, part["value"].cast(pl.Float64).to_numpy(), part["censored"].to_numpy())
@@ -122,6 +147,10 @@ class RunData:
     """The label of the model-generated kind, if the run has one."""
     samples: Mapping[Group, tuple[Sample, ...]]
     """Step values, groups in the order in which they are shown, kinds as in ``kinds``."""
+
+    def label_of(self, kind: str) -> str | None:
+        """The label of a kind: its own name, else the first label that the configuration says is one."""
+        return _label_of(kind, self.config, self.kinds)
 
     def curves(self, experiment: Experiment, schedule: Schedule, response: Response) -> Iterator[Curves]:
         """The curves of every kind that has them, kinds as in ``kinds``, one kind in memory at a time.
@@ -174,8 +203,8 @@ def load(folder: RunFolder) -> RunData:
         folder=folder,
         config=config,
         kinds=kinds,
-        reference=_reference(config, _ordered(measured, order)),
-        samples=Samples(steps, kinds, _ordered_groups(found)),
+        reference=_label_of(REFERENCE, config, _ordered(measured, order)),
+        samples=Samples(folder, steps, kinds, _ordered_groups(found)),
     )
 
 
@@ -191,10 +220,9 @@ def _ordered(found: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(found), key=lambda label: (rank.get(label, len(order)), label)))
 
 
-def _reference(config: RunConfig, kinds: Sequence[str]) -> str | None:
-    """The kind called model-generated, else the first label that the configuration says is one."""
-    renamed = (label for label in kinds if config.kinds.get(label, {}).get("kind") == REFERENCE)
-    return REFERENCE if REFERENCE in kinds else next(renamed, None)
+def _label_of(kind: str, config: RunConfig, kinds: Sequence[str]) -> str | None:
+    renamed = (label for label in kinds if config.kinds.get(label, {}).get("kind") == kind)
+    return kind if kind in kinds else next(renamed, None)
 
 
 def _distinct(rows: pl.LazyFrame) -> pl.DataFrame:

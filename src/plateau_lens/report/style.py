@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PAGE_WIDTH = 6.9
 """Inches: the text width of a two-column paper."""
+COLUMN_WIDTH = 3.4
+"""Inches: one of its columns."""
 LEAST_TEXT = 7
 """Points: no text of a figure is smaller at that width."""
 DPI = 250

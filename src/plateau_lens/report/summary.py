@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import run_data, tables
+from plateau_lens.report import render, run_data, tables
+from plateau_lens.report.estimates import kind_rows, of
 from plateau_lens.report.render import UNDEFINED
 from plateau_lens.report.run_data import RESPONSE_SYMBOLS, STATISTIC_SYMBOLS, Group, RunData
 
 _PIPE_WIDTH = 100
-_FULL_WIDTH = 94
+_FULL_WIDTH = 98
 """Columns the whole table needs; a narrower terminal gets no quartiles."""
 _KIND_WIDTH = 26
 
@@ -30,7 +32,7 @@ def print_summary(folder: RunFolder, console: Console) -> None:
         RunFolderError: if the run has not come to its step values yet.
     """
     data = run_data.load(folder)
-    groups = [group for group in tables.KEY_GROUPS if group in data.samples] or list(data.samples)[:5]
+    groups = tables.key_groups(data)
     if not groups:
         console.print("This run has no step statistics: it has neither experiment 'toward' nor 'from'.")
         return
@@ -41,7 +43,7 @@ def print_summary(folder: RunFolder, console: Console) -> None:
     console.print(table, crop=False)
     reference = data.reference or "model-generated"
     notes = (
-        "Values in steps; cens.: share of pairs whose event was not seen (their value is a bound);",
+        "Values in steps, means with their 95 % interval; cens.: share of pairs whose event was not seen;",
         f"KS, W: Kolmogorov-Smirnov (0..1) and Wasserstein (steps) distance to {reference}; "
         f"{UNDEFINED}: undefined",
     )
@@ -53,19 +55,35 @@ def _table(data: RunData, groups: Iterable[Group], *, quartiles: bool) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=not quartiles)
     table.add_column("kind", no_wrap=True, max_width=_KIND_WIDTH + 4)
     between = ["q25\N{EN DASH}q75"] if quartiles else []
-    for name in ("n", "mean ± sd", "median", *between, "cens.", "KS", "W"):
+    for name in ("n", "mean [95 %]", "median", *between, "cens.", "KS", "W"):
         table.add_column(name, justify="right", no_wrap=True)
     for group in groups:
         table.add_row(Text(_short(group), style="bold"))
-        for row in tables.kind_rows(data.samples[group], data.reference):
-            kind, n, defined, mean, median, q25, q75, censored, ks, wasserstein = tables.cells(row)
-            counted = n if n == defined else f"{defined}/{n}"
-            between = [q25 if q25 == UNDEFINED else f"{q25}\N{EN DASH}{q75}"] if quartiles else []
-            label = Text("  " + " ".join(kind.split()))
-            label.truncate(_KIND_WIDTH + 2, overflow="ellipsis")
-            table.add_row(label, counted, mean, median, *between, censored, ks, wasserstein)
+        for row in kind_rows(data.samples[group], data.reference, data.config):
+            table.add_row(*_cells(row, quartiles=quartiles))
         table.add_section()
     return table
+
+
+def _cells(row: Mapping[str, object], *, quartiles: bool) -> list[str | Text]:
+    """The interval of the mean; of everything else the estimate alone, as a terminal is narrow."""
+    n, defined = row["n"], row["n_defined"]
+    q25, median, q75, censored, ks, wasserstein = (
+        float(str(row[name])) for name in ("q25", "median", "q75", "censored", "ks", "wasserstein")
+    )
+    label = Text("  " + " ".join(str(row["kind"]).split()))
+    label.truncate(_KIND_WIDTH + 2, overflow="ellipsis")
+    between = UNDEFINED if math.isnan(q25) else f"{render.number(q25, 1)}\N{EN DASH}{render.number(q75, 1)}"
+    return [
+        label,
+        str(n) if n == defined else f"{defined}/{n}",
+        render.interval(*of(row, "mean"), 1),
+        render.number(median, 1),
+        *([between] if quartiles else []),
+        render.share(censored),
+        render.number(ks, 2),
+        render.number(wasserstein, 2),
+    ]
 
 
 def _short(group: Group) -> str:

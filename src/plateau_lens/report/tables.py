@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from plateau_lens.glossary import STATISTIC_NAMES, Experiment, Statistic
-from plateau_lens.numerics import statistics
 from plateau_lens.report import definitions, published, render
-from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData, Sample
+from plateau_lens.report.estimates import KIND_SCHEMA, kind_rows, of
+from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData
 
-COLUMNS = ("kind", "n", "defined", "mean ± sd", "median", "q25", "q75", "censored", "KS", "Wasserstein")
+COLUMNS = ("kind", "n", "defined", "mean", "sd", "median", "q25", "q75", "censored", "KS", "Wasserstein")
 PUBLISHED_COLUMNS = ("published", "published KS")
 """Beside them, where the run is of the set-up that was published."""
 
@@ -28,40 +26,23 @@ KEY_GROUPS = (
 """What the terminal and the top of the page show: the paper's own figures, as numbers."""
 
 
-KIND_SCHEMA = {
-    "kind": pl.String,
-    **dict.fromkeys(("n", "n_defined"), pl.Int64),
-    **dict.fromkeys(("mean", "sd", "q25", "median", "q75", "censored", "ks", "wasserstein"), pl.Float64),
-}
+def key_groups(data: RunData) -> list[Group]:
+    """The key groups that the run has, or else the first groups it has."""
+    return [group for group in KEY_GROUPS if group in data.samples] or list(data.samples)[: len(KEY_GROUPS)]
 
 
 def summary(data: RunData) -> pl.DataFrame:
     """One row an experiment, statistic, response, schedule and kind, at full precision.
 
-    Columns: n, n_defined, mean, sd, q25, median, q75 (steps), censored (share 0..1), ks (0..1) and
-    wasserstein (steps) to the model-generated kind. Undefined is NaN, in the CSV too.
+    Columns as in ``estimates.KIND_SCHEMA``: steps, but for censored (share 0..1) and ks (0..1); distances are to
+    the model-generated kind. Undefined is NaN, and a quantile that is not reached inf, in the CSV too.
     """
     rows = [
         {**group._asdict(), **row}
         for group, samples in data.samples.items()
-        for row in kind_rows(samples, data.reference)
+        for row in kind_rows(samples, data.reference, data.config)
     ]
     return pl.DataFrame(rows, schema=dict.fromkeys(Group._fields, pl.String) | KIND_SCHEMA)
-
-
-def kind_rows(samples: Sequence[Sample], reference: str | None) -> list[dict[str, object]]:
-    """One row a kind (``KIND_SCHEMA``): its summary and its distances to the reference kind."""
-    values = {sample.kind: sample.value for sample in samples}
-    against = values.get(reference, np.array([])) if reference else np.array([])
-    return [
-        {
-            "kind": sample.kind,
-            **asdict(statistics.summarise(sample.value, sample.censored)),
-            "ks": statistics.ks_distance(sample.value, against),
-            "wasserstein": statistics.wasserstein_distance(sample.value, against),
-        }
-        for sample in samples
-    ]
 
 
 def tables(data: RunData, frame: pl.DataFrame, groups: Iterable[Group]) -> list[render.Table]:
@@ -115,6 +96,7 @@ def common_notes(data: RunData) -> list[str]:
     return [
         definitions.usable(data.config),
         definitions.CENSORED,
+        definitions.INTERVALS,
         definitions.DISTANCES.format(reference=reference),
         definitions.UNDEFINED.format(reference=reference),
     ]
@@ -141,9 +123,11 @@ def cells(row: Mapping[str, object]) -> tuple[str, ...]:
         str(row["kind"]),
         str(row["n"]),
         str(row["n_defined"]),
-        render.spread(value["mean"], value["sd"]),
-        *(render.number(value[name], 1) for name in ("median", "q25", "q75")),
-        render.share(value["censored"]),
-        render.number(value["ks"], 2),
-        render.number(value["wasserstein"], 2),
+        render.interval(*of(row, "mean"), 2),
+        render.number(value["sd"], 2),
+        render.interval(*of(row, "median"), 1),
+        *(render.number(value[name], 1) for name in ("q25", "q75")),
+        render.share_interval(*of(row, "censored")),
+        render.interval(*of(row, "ks"), 2),
+        render.interval(*of(row, "wasserstein"), 2),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from plateau_lens._digest import sha256
@@ -53,9 +53,21 @@ class Dictionary:
         return self.sae.W_dec.detach()
 
     @cached_property
+    def bias(self) -> Float[Tensor, " d_model"]:
+        """What an empty code decodes to."""
+        return self.decode(self.W_dec.new_zeros(1, self.d_sae))[0]
+
+    @cached_property
     def unit_decoder(self) -> Float[Tensor, "d_sae d_model"]:
         """Decoder directions of length 1; their products are decoder cosines."""
         return torch.nn.functional.normalize(self.W_dec.float(), dim=-1)
+
+    def cosines(
+        self, latent: Int[Tensor, " row"], others: Int[Tensor, "row other"]
+    ) -> Float[Tensor, "row other"]:
+        """Decoder cosines of each latent to some others, -1..1."""
+        every, place = others.unique(return_inverse=True)
+        return (self.unit_decoder[latent] @ self.unit_decoder[every].T).gather(1, place)
 
     @cached_property
     def alive(self) -> Bool[Tensor, " d_sae"]:

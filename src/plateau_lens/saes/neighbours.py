@@ -51,3 +51,12 @@ def nearest_in_frequency(
     gap = gap.masked_fill(~inside | (order[places] == latents[:, None]), torch.inf)
     nearest = gap.argsort(dim=-1, stable=True)[:, :k]
     return order[places.gather(1, nearest)]
+
+
+def nearest_unused(
+    latent: Int[Tensor, ""], frequency: Float[Tensor, " d_sae"], free: Bool[Tensor, " d_sae"]
+) -> Int[Tensor, ""]:
+    """Of the latents that are free, the one nearest to ``latent`` in firing frequency, itself apart."""
+    gap = (frequency - frequency[latent]).abs().masked_fill(~free, torch.inf)
+    gap[latent] = torch.inf
+    return gap.argmin()

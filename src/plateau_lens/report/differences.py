@@ -1,0 +1,151 @@
+"""Every kind against every other, tested: differences of means, and of distances to model-generated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from plateau_lens.experiments.config import RunConfig
+from plateau_lens.numerics import survival
+from plateau_lens.numerics.comparisons import Difference, difference, equivalence, holm
+from plateau_lens.report import definitions, render
+from plateau_lens.report.estimates import survivals
+from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData, Sample
+
+QUANTITIES = {"mean": "mean", "ks": "KS distance", "wasserstein": "Wasserstein distance"}
+"""Column value to name."""
+COLUMNS = (
+    "kind",
+    "less",
+    "difference of",
+    "difference",
+    "p",
+    "p (Holm)",
+    "against the margin",
+    "p equivalent",
+    "p different",
+)
+SCHEMA = {
+    **dict.fromkeys((*Group._fields, "quantity", "kind", "other"), pl.String),
+    "n": pl.Int64,
+    **dict.fromkeys(("difference", "low", "high", "se", "p", "p_holm", "margin"), pl.Float64),
+    "verdict": pl.String,
+    **dict.fromkeys(("p_equivalent", "p_different"), pl.Float64),
+}
+
+
+class Comparison(NamedTuple):
+    """``quantity`` of ``kind`` less that of ``other``."""
+
+    quantity: str
+    kind: str
+    other: str
+    found: Difference
+
+
+def differences(data: RunData) -> pl.DataFrame:
+    """One row a group, quantity and two kinds, at full precision.
+
+    Quantities: ``mean`` (steps; every kind against model-generated, then the others among themselves), ``ks`` (0..1)
+    and ``wasserstein`` (steps), which are distances to model-generated of two other kinds: above 0, ``other`` is
+    closer. p_holm is adjusted over all rows of the group. margin, verdict, p_equivalent and p_different are
+    of a difference in steps, and NaN or empty for another.
+    """
+    rows = [
+        {**group._asdict(), **row}
+        for group, samples in data.samples.items()
+        for row in _rows(list(_comparisons(samples, data.reference, data.config)), data.config)
+    ]
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _comparisons(samples: Sequence[Sample], reference: str | None, config: RunConfig) -> Iterator[Comparison]:
+    found = survivals(samples, config)
+    others = [kind for kind in found if kind != reference]
+    pairs = [(kind, reference) for kind in others if reference in found] + list(combinations(others, 2))
+    means = {kind: each.mean() for kind, each in found.items()}
+    for kind, other in pairs:
+        n = min(found[kind].n, found[other].n)
+        yield Comparison("mean", kind, other, difference(means[kind] - means[other], n))
+    if reference not in found:
+        return
+    for name, distance in (("ks", survival.ks), ("wasserstein", survival.wasserstein)):
+        far = {kind: distance(found[kind], found[reference]) for kind in others}
+        for kind, other in combinations(others, 2):
+            n = min(found[kind].n, found[other].n, found[reference].n)
+            yield Comparison(name, kind, other, difference(far[kind] - far[other], n))
+
+
+def _rows(comparisons: Sequence[Comparison], config: RunConfig) -> Iterator[dict[str, object]]:
+    p_values = [each.found.p_value() for each in comparisons]
+    nan = float("nan")
+    for (quantity, kind, other, found), p, p_holm in zip(comparisons, p_values, holm(p_values), strict=True):
+        same = None if quantity == "ks" else equivalence(found, config.statistics.equivalence_margin)
+        yield {
+            "quantity": quantity,
+            "kind": kind,
+            "other": other,
+            "n": found.n,
+            "difference": found.value,
+            "low": found.low,
+            "high": found.high,
+            "se": found.se,
+            "p": p,
+            "p_holm": p_holm,
+            "margin": same.margin if same else nan,
+            "verdict": same.verdict if same else "",
+            "p_equivalent": same.p_equivalent if same else nan,
+            "p_different": same.p_different if same else nan,
+        }
+
+
+def tables(data: RunData, frame: pl.DataFrame, groups: Iterable[Group]) -> list[render.Table]:
+    """The tables of some groups, as they are shown; a group of one kind has none."""
+    return [table for group in groups if (table := _table(data, frame, group)).rows]
+
+
+def documents(data: RunData, frame: pl.DataFrame, groups: Iterable[Group]) -> dict[str, str]:
+    """The tables of some groups as Markdown and LaTeX, name to content."""
+    made = tables(data, frame, groups)
+    return {
+        "differences.md": render.markdown("Differences between kinds", made, notes(data)),
+        "differences.tex": render.latex(made),
+    }
+
+
+def notes(data: RunData) -> list[str]:
+    """How to read the tables."""
+    margin = f"{data.config.statistics.equivalence_margin:g}"
+    reference = data.reference or "model-generated"
+    return [
+        definitions.COMPARISONS.format(reference=reference),
+        definitions.EQUIVALENCE.format(margin=margin),
+        definitions.CENSORED,
+    ]
+
+
+def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
+    wanted = [pl.col(column) == value for column, value in group._asdict().items()]
+    rows = tuple(_cells(row) for row in frame.filter(*wanted).iter_rows(named=True))
+    title = f"{EXPERIMENT_NAMES[group.experiment]}: differences of {group.name}"
+    unit = f"Means and Wasserstein distances in steps; {definitions.unit(group.schedule, data.config)}."
+    return render.Table(title, COLUMNS, rows, unit)
+
+
+def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
+    value = {name: float(number) for name, number in row.items() if isinstance(number, int | float)}
+    return (
+        str(row["kind"]),
+        str(row["other"]),
+        QUANTITIES[str(row["quantity"])],
+        render.signed(value["difference"], value["low"], value["high"], 2),
+        render.p_value(value["p"]),
+        render.p_value(value["p_holm"]),
+        str(row["verdict"]) if np.isfinite(value["p_equivalent"]) else render.UNDEFINED,
+        render.p_value(value["p_equivalent"]),
+        render.p_value(value["p_different"]),
+    )

@@ -1,0 +1,116 @@
+"""What is said of each kind in a group: its numbers, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from plateau_lens.experiments.config import RunConfig
+from plateau_lens.numerics import survival
+from plateau_lens.numerics.bootstrap import PairBootstrap
+from plateau_lens.numerics.intervals import (
+    UNDEFINED,
+    Estimate,
+    distance_interval,
+    percentile_interval,
+    share_interval,
+)
+from plateau_lens.numerics.survival import Distance, Survival, kaplan_meier
+from plateau_lens.report.run_data import Sample
+
+
+def _with_ends(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+KIND_SCHEMA = {
+    "kind": pl.String,
+    **dict.fromkeys(("n", "n_defined"), pl.Int64),
+    **dict.fromkeys(
+        (
+            *_with_ends("mean"),
+            "sd",
+            "q25",
+            *_with_ends("median"),
+            "q75",
+            *_with_ends("censored"),
+            *_with_ends("ks"),
+            *_with_ends("wasserstein"),
+            "plain_mean",
+        ),
+        pl.Float64,
+    ),
+}
+"""Columns of a row: ``_low`` and ``_high`` are the ends of a 95 % interval, ``plain_mean`` is the mean of the values as
+they stand, a censored one at its bound."""
+
+
+DISTANCES: dict[str, Distance] = {"ks": survival.ks, "wasserstein": survival.wasserstein}
+
+
+@lru_cache(maxsize=2)
+def pair_bootstrap(n_pairs: int, seed: int) -> PairBootstrap:
+    """The resamples of a run's pairs, drawn once for all that is computed of them."""
+    return PairBootstrap(n_pairs, seed=seed)
+
+
+def survivals(samples: Sequence[Sample], config: RunConfig) -> dict[str, Survival]:
+    """The survival function of each kind of a group, on shared resamples, so that whatever is compared is paired."""
+    return {
+        sample.kind: kaplan_meier(
+            pair_bootstrap(sample.value.size, config.seed),
+            sample.value,
+            sample.censored,
+            n_steps=config.n_steps,
+        )
+        for sample in samples
+    }
+
+
+def kind_rows(samples: Sequence[Sample], reference: str | None, config: RunConfig) -> list[dict[str, object]]:
+    """One row a kind (``KIND_SCHEMA``): its summary and its distances to the reference kind."""
+    found = survivals(samples, config)
+    against = found.get(reference) if reference else None
+    return [_row(sample, found[sample.kind], against, config.n_steps) for sample in samples]
+
+
+def distances(own: Survival, against: Survival, n_steps: int) -> dict[str, Estimate]:
+    """Distances of two kinds: ``ks``, 0..1, and ``wasserstein``, steps."""
+    return {
+        name: distance_interval(
+            distance(own, against), distance(own, against, noise=True), min(own.n, against.n), most=most
+        )
+        for (name, distance), most in zip(DISTANCES.items(), (1.0, float(n_steps)), strict=True)
+    }
+
+
+def _row(sample: Sample, own: Survival, against: Survival | None, n_steps: int) -> dict[str, object]:
+    defined = sample.value[~np.isnan(sample.value)]
+    to_reference = {} if against is None else distances(own, against, n_steps)
+    return {
+        "kind": sample.kind,
+        "n": sample.value.size,
+        "n_defined": own.n,
+        **ends("mean", percentile_interval(own.mean(), own.n)),
+        "sd": own.sd(),
+        "q25": float(own.quantile(0.25)[0]),
+        **ends("median", percentile_interval(own.quantile(0.5), own.n)),
+        "q75": float(own.quantile(0.75)[0]),
+        **ends("censored", share_interval(sample.censored)),
+        **ends("ks", to_reference.get("ks", UNDEFINED)),
+        **ends("wasserstein", to_reference.get("wasserstein", UNDEFINED)),
+        "plain_mean": float(defined.mean()) if defined.size else float("nan"),
+    }
+
+
+def ends(name: str, found: Estimate) -> dict[str, float]:
+    """An estimate as the columns ``name``, ``name_low`` and ``name_high``."""
+    return dict(zip(_with_ends(name), found, strict=True))
+
+
+def of(row: Mapping[str, object], name: str) -> Estimate:
+    """The estimate of that name in a row."""
+    return Estimate(*(float(str(row[column])) for column in _with_ends(name)))

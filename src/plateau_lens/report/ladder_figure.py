@@ -1,0 +1,107 @@
+"""The ladder of controls as a figure: a row a rung, a panel a statistic, as wide as a column of text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from plateau_lens.report import render
+from plateau_lens.report.estimates import of
+from plateau_lens.report.style import COLUMN_WIDTH, KindStyle, drawable, paper_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROW = 0.145
+"""Inches a row."""
+_SCORE = 0.4
+"""Width of a column of numbers, in widths of the panel beside it."""
+_GAP = 0.6
+"""Rows between the rungs and what is above or below them."""
+
+
+def draw_ladder(
+    panels: Sequence[tuple[str, pl.DataFrame]], styles: dict[str, KindStyle], *, random: str | None
+) -> Figure:
+    """KS distance to model-generated of every kind, with its interval, and its realism at the right.
+
+    A band reaches from 0 to where 95 % of further samples of model-generated lie, the first row; a dotted line is at
+    the distance of random.
+
+    Args:
+        panels: title, and the rows of one group of ``ladder.ladder``; all of the same kinds.
+        styles: how each kind is drawn.
+        random: label of the kind whose realism is 0.
+    """
+    from matplotlib.figure import Figure
+
+    kinds = [str(kind) for kind in panels[0][1]["kind"]]
+    places = panels[0][1]["place"].to_list()
+    heights = _heights(places)
+    with paper_style():
+        height = 0.62 + _ROW * (heights[-1] + 1)
+        figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
+        grid = figure.subplots(1, 2 * len(panels), sharey=True, width_ratios=[1, _SCORE] * len(panels))
+        for axes, scores, (title, rows) in zip(grid[::2], grid[1::2], panels, strict=True):
+            _draw_panel(axes, rows, heights, styles, random)
+            _write_scores(scores, rows, heights)
+            axes.set_title(title, loc="left")
+            for above, below in itertools.pairwise(heights):
+                if below - above > 1:
+                    axes.axhline((above + below) / 2, color="#888888", linewidth=0.5)
+        most = max(float(str(rows["ks_high"].max())) for _, rows in panels)
+        for axes in grid[::2]:
+            axes.set_xlim(0, 1.03 * most)
+        grid[0].set(
+            ylim=(heights[-1] + 0.6, -0.6),
+            yticks=heights,
+            yticklabels=[drawable(kind, 22) for kind in kinds],
+        )
+        figure.supxlabel("KS distance to model-generated", fontsize=7.5)
+    return figure
+
+
+def _heights(places: Sequence[str]) -> list[float]:
+    """Where each row is, from the top down; a gap where its place is another than that of the row above."""
+    found = [0.0]
+    for above, here in itertools.pairwise(places):
+        found.append(found[-1] + 1 + _GAP * (above != here))
+    return found
+
+
+def _draw_panel(
+    axes: Axes, rows: pl.DataFrame, heights: Sequence[float], styles: dict[str, KindStyle], random: str | None
+) -> None:
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    for y, row in zip(heights, rows.iter_rows(named=True), strict=True):
+        far = of(row, "ks")
+        style = styles.get(str(row["kind"]))
+        colour = style.colour if style else "#222222"
+        if style is None:
+            axes.axvspan(0, far.high, color="#DDDDDD", linewidth=0, zorder=0.5)
+        if row["kind"] == random:
+            axes.axvline(far.value, color="#888888", linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.9)
+        axes.plot([far.low, far.high], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt", zorder=2)
+        axes.plot(
+            [far.value],
+            [y],
+            marker=style.marker if style else "o",
+            color=colour,
+            markerfacecolor=colour if style else "white",
+            markeredgewidth=0.8,
+            zorder=3,
+        )
+
+
+def _write_scores(axes: Axes, rows: pl.DataFrame, heights: Sequence[float]) -> None:
+    axes.set_axis_off()
+    axes.set_title("realism", loc="right")
+    for y, row in zip(heights, rows.iter_rows(named=True), strict=True):
+        if row["place"] != "top":
+            text = render.number(float(row["realism_ks"]), 2).replace("-", "\N{MINUS SIGN}")
+            axes.text(1.0, y, text, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=7)
