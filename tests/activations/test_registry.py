@@ -41,6 +41,12 @@ def test_what_comes_with_the_library():
         "synthetic-baseline",
         "synthetic-structured",
         "sae-reconstruction",
+        "latent-swap",
+        "single-latent",
+        "isotropic",
+        "shuffled-decoder",
+        "random-dictionary",
+        "covariance-mixture",
     } <= set(kinds())
 
 
@@ -114,7 +120,18 @@ def test_neighbours_have_to_be_positive(name: str, neighbours: int):
         make_kinds({name: {"neighbours": neighbours}})
 
 
-@pytest.mark.parametrize("name", ["synthetic-baseline", "synthetic-structured", "sae-reconstruction"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "synthetic-baseline",
+        "synthetic-structured",
+        "sae-reconstruction",
+        "latent-swap",
+        "single-latent",
+        "shuffled-decoder",
+        "random-dictionary",
+    ],
+)
 def test_kinds_of_latents_say_that_they_need_an_sae(name: str, block: PairBlock):
     made = make_kinds({name: {}})[name]
     assert made.needs_sae

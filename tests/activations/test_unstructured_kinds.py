@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from plateau_lens.activations.codes import CodeKind
 from plateau_lens.activations.population import Population, rng
 from plateau_lens.activations.registry import make_kinds
 
@@ -74,17 +75,16 @@ class TestSingleLatent:
         assert chi_square < degrees + 5 * (2 * degrees) ** 0.5
 
     @pytest.mark.parametrize("length", [0.5, 4.0])
-    def test_with_a_bias_the_norm_is_met_or_come_close_to(
-        self, lab: Any, length: float, monkeypatch: pytest.MonkeyPatch
-    ):
+    def test_with_a_bias_the_norm_is_met_or_come_close_to(self, make_lab: Callable[..., Any], length: float):
+        lab = make_lab(torch.linspace(0, 0.5, 80))
         bias = torch.linspace(-0.2, 0.3, lab.d_sae)
-        sae = lab.dictionary.sae
-        base = torch.nn.functional.normalize(torch.randn(40, lab.d_sae), dim=-1) * length
-        monkeypatch.setattr(sae, "b_dec", torch.nn.Parameter(bias))
-        dictionary = dataclasses.replace(lab.dictionary)
-        codes = make_kinds({"single-latent": {}})["single-latent"].code_of(
-            dataclasses.replace(lab.block(base), dictionary=dictionary), "x"
-        )
+        with torch.no_grad():
+            lab.dictionary.sae.b_dec.copy_(bias)
+        base = torch.randn(40, lab.d_sae, generator=torch.Generator().manual_seed(0))
+        base = length * torch.nn.functional.normalize(base, dim=-1)
+        kind = make_kinds({"single-latent": {}})["single-latent"]
+        assert isinstance(kind, CodeKind)
+        codes = kind.code_of(lab.block(base), "x")
         assert 0.5 < bias.norm() < 4.0
         w, b = lab.dictionary.W_dec.double().numpy(), bias.double().numpy()
         alive = lab.dictionary.alive.nonzero().flatten().tolist()

@@ -367,6 +367,60 @@ class TestNumbers:
         assert checked == 4 * 2 * 2 * len(KINDS) * PAIRS
 
 
+class TestLadder:
+    """Every kind of the ladder preset, on the tiny model."""
+
+    @pytest.fixture(scope="class")
+    def ladder(
+        self, configure: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory
+    ) -> RunFolder:
+        preset = load_config("ladder-smollm2")
+        changes = {
+            name: getattr(preset, name) for name in ("experiments", "schedules_of", "responses", "kinds")
+        }
+        return run(configure(**changes), tmp_path_factory.mktemp("ladder") / "run")
+
+    def test_each_experiment_has_its_schedule(self, ladder: RunFolder):
+        found = set(ladder.curves().select("experiment", "schedule").iter_rows())
+        assert found == {("toward", "relative"), ("from", "absolute")}
+        assert ladder.steps()["kind"].n_unique() == 15
+
+    def test_shared_kinds_are_the_main_runs(self, ladder: RunFolder, finished: RunFolder):
+        for kind in KINDS:
+            for name in ("base", f"target.toward.{kind}", f"base.from.{kind}", "target.from"):
+                mine, main = by_pair(ladder, name), by_pair(finished, name)
+                for pair in range(PAIRS):
+                    np.testing.assert_allclose(mine[pair], main[pair], rtol=0, atol=1e-5)
+        for name in ("step_size", "statistics"):
+            assert getattr(ladder.config(), name) == getattr(finished.config(), name)
+
+    def test_every_rung_is_another_activation_and_the_report_has_all(self, ladder: RunFolder):
+        labels = list(load_config("ladder-smollm2").kinds)
+        drawn = np.stack([np.stack(list(by_pair(ladder, f"base.from.{label}").values())) for label in labels])
+        assert np.isfinite(drawn).all()
+        for i in range(len(labels)):
+            for j in range(i):
+                assert not np.allclose(drawn[i], drawn[j], atol=1e-3), (labels[i], labels[j])
+        summary = pl.read_csv(ladder.path / "tables" / "summary.csv")
+        assert set(summary["kind"]) == set(labels)
+        codes = pl.read_csv(ladder.path / "tables" / "controls.csv")
+        assert set(codes["kind"]) == set(labels)
+        assert list(ladder.config().kinds) == labels, "in the ladder's order"
+
+    def test_units_have_no_influence(
+        self, ladder: RunFolder, configure: Callable[..., RunConfig], tmp_path: Path
+    ):
+        preset = load_config("ladder-smollm2")
+        changes = {
+            name: getattr(preset, name) for name in ("experiments", "schedules_of", "responses", "kinds")
+        }
+        other = run(configure(**changes, unit_size=5), tmp_path / "run", report=False)
+        for name in activation_names(ladder):
+            a, b = by_pair(ladder, name), by_pair(other, name)
+            for pair in range(PAIRS):
+                np.testing.assert_allclose(a[pair], b[pair], rtol=0, atol=1e-4 * np.abs(a[pair]).max())
+
+
 class TestResuming:
     @pytest.fixture
     def computed(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:

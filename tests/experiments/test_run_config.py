@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from plateau_lens import ConfigError, RunConfig, load_config, presets
+from plateau_lens.activations.registry import make_kinds
 from plateau_lens.experiments.config import dump, parse_assignment
 
 SMALL = {"model": {"source": "gpt2"}, "kinds": ["model-generated", "random"]}
@@ -38,6 +39,43 @@ def test_the_papers_own_settings():
     assert (config.statistics.ap_threshold, config.statistics.min_slope["l2"]) == (20.0, 0.02)
     assert (config.sae.source, config.sae.id) == ("gpt2-small-res-jb", "blocks.1.hook_resid_pre")
     assert config.prompts.n_ctx == 10
+
+
+@pytest.mark.parametrize(
+    ("ladder", "main"), [("ladder-smollm2", "smollm2-135m"), ("ladder-gpt2", "gpt2-paper")]
+)
+def test_the_ladder_has_the_main_presets_pairs_and_kinds(ladder: str, main: str):
+    rungs, whole = load_config(ladder), load_config(main)
+    same = (
+        "model",
+        "site",
+        "read_site",
+        "prompts",
+        "sae",
+        "pairs",
+        "seed",
+        "n_steps",
+        "step_size",
+        "statistics",
+    )
+    for name in same:
+        assert getattr(rungs, name) == getattr(whole, name), name
+    assert {label: rungs.kinds[label] for label in whole.kinds} == whole.kinds
+    made = make_kinds(rungs.kinds)
+    assert len(made) == 15
+    assert next(iter(made)) == "model-generated"
+
+
+def test_schedules_of_one_experiment():
+    config = load_config(with_(schedules_of={"toward": ["relative"]}))
+    assert config.schedules == ("absolute", "relative")
+    assert config.schedules_of == {"toward": ("relative",)}
+    for wrong, message in (
+        ({"towards": ["relative"]}, "did you mean 'toward'"),
+        ({"toward": ["relativ"]}, "did you mean 'relative'"),
+        ({"toward": []}, "at least 1 item"),
+    ):
+        assert message in refusal(with_(schedules_of=wrong))
 
 
 def test_unknown_keys_name_the_nearest_legal_one_all_at_once():

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from matplotlib.figure import Figure
-from synthetic_runs import cliff, curve_rows, write_hills, write_run
+from synthetic_runs import KINDS, cliff, curve_rows, write_hills, write_run
 
 from plateau_lens.experiments.store import RunFolder
 from plateau_lens.report import figures, run_data, sensitivity, style
@@ -181,6 +181,29 @@ def test_a_figure_of_two_schedules_keeps_the_one_the_run_has(run_path: Path) -> 
     assert isinstance(drawing, Drawing)
     assert len(drawing.figure.axes) == 2
     assert "relative schedule" in drawing.caption
+
+
+@pytest.mark.parametrize("with_the_papers", [True, False])
+def test_of_many_kinds_a_figure_shows_few_and_says_so(run_path: Path, with_the_papers: bool) -> None:
+    more = tuple(f"rung-{i}" for i in range(10))
+    kinds = (*KINDS, *more) if with_the_papers else more
+    data = run_data.load(write_hills(run_path, pairs=3, responses=("l2",), kinds=kinds))
+    shown = set(run_data.PAPER_ORDER) if with_the_papers else set(more[: figures.MOST_KINDS])
+    said = f"Shown are {len(shown)} of {len(kinds)} kinds; the tables have all."
+    seen = 0
+    for each in figures.drawings(data, sensitivity.ap_sensitivity(data)):
+        if isinstance(each, Drawing) and each.name not in {"figure-1", "figure-reconstruction"}:
+            texts = " ".join(drawn(each.figure))
+            assert {kind for kind in kinds if f"{kind} (n" in texts} == shown, each.name
+            assert each.caption.endswith(said)
+            seen += 1
+    assert seen >= 5
+    few = run_data.load(write_hills(run_path / "few", pairs=3, responses=("l2",)))
+    assert all(
+        "Shown are" not in each.caption
+        for each in figures.drawings(few, sensitivity.ap_sensitivity(few))
+        if isinstance(each, Drawing)
+    )
 
 
 def test_sensitivity_figure_leaves_out_distances_without_a_reference(run_path: Path) -> None:
