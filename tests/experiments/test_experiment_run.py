@@ -491,7 +491,7 @@ class TestResuming:
         self, copied: RunFolder, configure: Callable[..., RunConfig], computed: list[int]
     ):
         threshold = copied.config().statistics.ap_threshold
-        run(configure(**{"statistics.equivalence_margin": 3.5}), copied.path, report=False)
+        run(configure({"statistics.equivalence_margin": 3.5}), copied.path, report=False)
         assert computed == []
         resolved = copied.config().statistics
         assert (resolved.equivalence_margin, resolved.ap_threshold) == (3.5, threshold)

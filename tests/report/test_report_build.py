@@ -17,7 +17,10 @@ def test_report_writes_everything_it_lists(whole: tuple[RunFolder, Report]) -> N
     folder, report = whole
     names = {path.relative_to(folder.path).as_posix() for path in (*report.tables, *report.figures)}
     assert {"tables/summary.csv", "tables/ap-sensitivity.csv", "tables/ap-sensitivity.md"} <= names
-    assert {f"tables/controls.{form}" for form in ("csv", "md", "tex")} <= names
+    wanted = {
+        f"tables/{name}.{form}" for name in ("claims", "ladder", "controls") for form in ("csv", "md", "tex")
+    }
+    assert wanted <= names
     assert {f"figures/{name}.{form}" for name in figures.NAMES for form in ("png", "pdf")} <= names
     assert report.page == folder.path / "report.html"
     assert report.skipped == ()
@@ -25,7 +28,8 @@ def test_report_writes_everything_it_lists(whole: tuple[RunFolder, Report]) -> N
         assert path.stat().st_size > 100, path
     captions = (folder.path / "figures" / "captions.md").read_text()
     assert all(f"**{name}**" in captions for name in figures.NAMES)
-    assert captions.count("Size: 6.9 x ") == len(figures.NAMES)
+    assert captions.count("Size: 6.9 x ") == len(figures.NAMES) - 1
+    assert captions.count("Size: 3.4 x ") == 1
 
 
 def test_report_leaves_nothing_half_written(whole: tuple[RunFolder, Report]) -> None:

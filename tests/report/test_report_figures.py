@@ -13,6 +13,7 @@ from synthetic_runs import KINDS, cliff, curve_rows, write_hills, write_run
 
 from plateau_lens.experiments.store import RunFolder
 from plateau_lens.report import figures, run_data, sensitivity, style
+from plateau_lens.report.build import compute
 from plateau_lens.report.distributions import Row, draw_distributions
 from plateau_lens.report.figures import Drawing, Skipped
 from plateau_lens.report.run_data import Sample
@@ -161,7 +162,7 @@ SUBSETS = [
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_any_subset_draws_what_it_can_and_says_why_not(run_path: Path, subset: dict) -> None:
     data = run_data.load(write_hills(run_path, **{"pairs": 2, **subset}))
-    every = list(figures.drawings(data, sensitivity.ap_sensitivity(data)))
+    every = list(figures.drawings(data, compute(data, [])))
     assert tuple(each.name for each in every) == figures.NAMES
     made = [each for each in every if isinstance(each, Drawing)]
     assert made
@@ -230,9 +231,7 @@ def test_sensitivity_figure_hollows_medians_that_are_bounds(cliffs: RunFolder) -
 
 def test_no_text_is_too_small_and_no_figure_too_wide(run_path: Path) -> None:
     data = run_data.load(write_hills(run_path, pairs=4, responses=("l2", "kl")))
-    made = [
-        each for each in figures.drawings(data, sensitivity.ap_sensitivity(data)) if isinstance(each, Drawing)
-    ]
+    made = [each for each in figures.drawings(data, compute(data, [])) if isinstance(each, Drawing)]
     assert len(made) == len(figures.NAMES)
     for each in made:
         drawn(each.figure)

@@ -12,14 +12,16 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from rich.console import Console
+from plateau_lens.cli.claims import claims_command
 from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import explore, page
+from plateau_lens.report import explore, figures, ladder_figure, page
 from plateau_lens.report.build import build_report
 from plateau_lens.report.summary import print_summary
 {extra}
 folder = RunFolder.open(Path({path!r}))
 build_report(folder, only_tables=True)
 print_summary(folder, Console())
+claims_command(folder.path)
 loaded = sorted({{"torch", "transformers", "sae_lens"}} & set(sys.modules))
 sys.exit(f"loaded {{loaded}}" if loaded else 0)
 """

@@ -24,7 +24,7 @@ _TIE = 1e-9
 """Shares closer than this are equal: products of shares are rounded."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Survival:
     """The survival function of one column of step values, in the sample (draw 0) and in every resample."""
 

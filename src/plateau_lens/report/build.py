@@ -57,14 +57,7 @@ def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
     """
     data = run_data.load(folder)
     skipped: list[Skipped] = []
-    numbers = Numbers(
-        summary=tables.summary(data),
-        differences=differences.differences(data),
-        claims=claims.claims(data),
-        ladder=ladder.ladder(data),
-        sensitivity=_sensitivity(data, skipped),
-        controls=_controls(data, skipped),
-    )
+    numbers = compute(data, skipped)
     written = _write_tables(data, numbers)
     if only_tables:
         return Report(tuple(written), (), None, _reasons(skipped))
@@ -78,6 +71,18 @@ def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
     reasons = _reasons(skipped)
     html = page.render(data, numbers, drawn, reasons)
     return Report(tuple(written), tuple(paths), folder.write_text("report.html", html), reasons)
+
+
+def compute(data: RunData, skipped: list[Skipped]) -> Numbers:
+    """Everything a report shows; what cannot be had is added to ``skipped``."""
+    return Numbers(
+        summary=tables.summary(data),
+        differences=differences.differences(data),
+        claims=claims.claims(data),
+        ladder=ladder.ladder(data),
+        sensitivity=_sensitivity(data, skipped),
+        controls=_controls(data, skipped),
+    )
 
 
 def _sensitivity(data: RunData, skipped: list[Skipped]) -> pl.DataFrame:

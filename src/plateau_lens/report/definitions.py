@@ -57,9 +57,10 @@ REALISM = (
     "the two ends of the scale coincide. [low, high]: Fieller's 95 % interval over resamples of pairs."
 )
 REALISM_OF_SAE = (
-    "The realism of an SAE at a site is two numbers. That of sae-reconstruction says what it keeps of an activation "
-    "that the model made; that of synthetic-structured, how real an activation is that is put together from its "
-    "latents anew. The first can be high without the second."
+    "The realism of an SAE at a site is two numbers, 0 where as far from model-generated as random and 1 where as "
+    "close as another sample of it. That of sae-reconstruction says what it keeps of an activation that the "
+    "model made; that of synthetic-structured, how real an activation is that is put together from its latents "
+    "anew. The first can be high without the second."
 )
 DISTANCES = (
     "KS: two-sample Kolmogorov-Smirnov distance to {reference}, 0 (same distribution) to 1 (disjoint). "

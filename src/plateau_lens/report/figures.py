@@ -163,11 +163,13 @@ def examples(data: RunData) -> Drawing | Skipped:
 def rungs(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
     """The ladder of controls, of the groups that have all of its kinds."""
     found = list(ladder.parts(frame))
+    if data.reference is None:
+        return Skipped(LADDER, "the run has no model-generated kind to measure realism against")
     if not found:
         wanted = " and no ".join(
             f"{group.name}, of experiment {group.experiment!r}" for group in ladder.GROUPS
         )
-        return Skipped(LADDER, f"the run has no {wanted}, that model-generated has a part in")
+        return Skipped(LADDER, f"the run has no {wanted}")
     others = found[0][1].height - 1
     if others < FEWEST_RUNGS:
         return Skipped(LADDER, f"needs {FEWEST_RUNGS} kinds besides model-generated; the run has {others}")

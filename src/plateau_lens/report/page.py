@@ -65,6 +65,7 @@ def render(data: RunData, numbers: Numbers, drawings: Sequence[Drawing], skipped
         ladder=ladder.tables(data, numbers.ladder),
         ladder_notes=ladder.notes(data),
         realism_of_sae=ladder.realism_of_sae(data, numbers.ladder),
+        realism_meaning=definitions.REALISM_OF_SAE,
         drawings=[(each, _data_uri(each), _share_of_page(each)) for each in drawings],
         sensitivity=sensitivity.tables(data, numbers.sensitivity)
         if not numbers.sensitivity.is_empty()

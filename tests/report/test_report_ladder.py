@@ -1,0 +1,116 @@
+"""The ladder of controls: its order, its numbers, its figure."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+from synthetic_runs import write_hills
+
+from plateau_lens.experiments.store import RunFolder
+from plateau_lens.report import figures, ladder, run_data, style, tables
+from plateau_lens.report.figures import Drawing, Skipped
+
+KINDS = ("isotropic", "own", "model-generated", "sae-reconstruction", "random", "synthetic-structured")
+SMALL = {"experiments": ("toward", "from"), "responses": ("l2",)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return write_hills(tmp_path_factory.mktemp("ladder"), pairs=60, kinds=KINDS, **SMALL)
+
+
+def test_rungs_stand_in_the_configurations_order_and_controls_below(folder: RunFolder) -> None:
+    frame = ladder.ladder(run_data.load(folder))
+    for _, rows in ladder.parts(frame):
+        assert rows["kind"].to_list() == [
+            "another sample",
+            "own",
+            "sae-reconstruction",
+            "synthetic-structured",
+            "isotropic",
+            "random",
+        ]
+        assert rows["place"].to_list() == ["top", *["rung"] * 3, *["control"] * 2]
+    assert [group for group, _ in ladder.parts(frame)] == list(ladder.GROUPS)
+
+
+def test_distances_are_the_summarys_and_random_has_no_realism(folder: RunFolder) -> None:
+    data = run_data.load(folder)
+    key = ["experiment", "statistic", "response", "schedule", "kind"]
+    both = ladder.ladder(data).join(tables.summary(data), on=key, suffix="_summary")
+    assert both.height == 10
+    for name in ("ks", "ks_low", "ks_high", "wasserstein", "wasserstein_high"):
+        assert both[name].to_list() == both[f"{name}_summary"].to_list()
+    random = both.filter(pl.col("kind") == "random", pl.col("experiment") == "from").row(0, named=True)
+    assert (random["realism_ks"], random["realism_ks_low"], random["realism_ks_high"]) == pytest.approx(
+        (0, 0, 0)
+    )
+
+
+def test_without_random_there_is_no_realism(run_path: Path) -> None:
+    kinds = ("model-generated", "own", "isotropic", "sae-reconstruction")
+    frame = ladder.ladder(run_data.load(write_hills(run_path, pairs=5, kinds=kinds, **SMALL)))
+    assert not frame["ks"].is_nan().any()
+    assert frame["realism_ks"].is_nan().all()
+
+
+def test_figure_has_a_row_a_kind_from_the_top_down(folder: RunFolder) -> None:
+    data = run_data.load(folder)
+    drawing = figures.rungs(data, ladder.ladder(data))
+    assert isinstance(drawing, Drawing)
+    drawing.figure.draw_without_rendering()
+    left = drawing.figure.axes[0]
+    labels = [each.get_text() for each in left.get_yticklabels()]
+    assert labels == ladder.ladder(data)["kind"].to_list()[:6]
+    heights = left.get_yticks()
+    assert left.yaxis_inverted()
+    assert (np.diff(heights) > 0).all()
+    # The gaps that set another sample and the controls apart.
+    assert [math.isclose(gap, 1) for gap in np.diff(heights)] == [False, True, True, False, True]
+
+
+def test_figure_fits_a_column_with_15_kinds(run_path: Path) -> None:
+    kinds = ("model-generated", "random", *(f"a-kind-with-a-long-name-{i}" for i in range(13)))
+    data = run_data.load(write_hills(run_path, pairs=3, kinds=kinds, **SMALL))
+    drawing = figures.rungs(data, ladder.ladder(data))
+    assert isinstance(drawing, Drawing)
+    figure = drawing.figure
+    figure.draw_without_rendering()
+    texts = [each for each in figure.findobj(matplotlib.text.Text) if each.get_text().strip()]
+    assert min(each.get_fontsize() for each in texts) >= style.LEAST_TEXT
+    assert figure.get_figwidth() == style.COLUMN_WIDTH
+    assert all(axes.get_position().width > 0.1 for axes in figure.axes[::2])
+
+
+def test_figure_is_the_same_bytes_again(folder: RunFolder) -> None:
+    written: list[bytes] = []
+    for _ in range(2):
+        data = run_data.load(folder)
+        drawing = figures.rungs(data, ladder.ladder(data))
+        assert isinstance(drawing, Drawing)
+        for form in ("png", "pdf"):
+            stream = io.BytesIO()
+            style.save(drawing.figure, stream, form)
+            written.append(stream.getvalue())
+    assert written[:2] == written[2:]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ({"kinds": ("model-generated", "random")}, "needs 3 kinds besides model-generated; the run has 1"),
+        ({"kinds": ("random", "own", "isotropic", "other")}, "no model-generated kind"),
+        ({"experiments": ("toward",), "schedules": ("absolute",)}, "no MS step of L2, relative schedule"),
+    ],
+)
+def test_what_has_no_ladder_says_why(run_path: Path, overrides: dict[str, object], reason: str) -> None:
+    data = run_data.load(write_hills(run_path, **{"pairs": 3, **SMALL, **overrides}))
+    found = figures.rungs(data, ladder.ladder(data))
+    assert isinstance(found, Skipped)
+    assert reason in found.reason
