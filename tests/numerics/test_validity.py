@@ -47,7 +47,7 @@ def test_the_tolerances_can_fail():
     assert most(0.05) < stats.binom.ppf(0.5, SIMS, 0.11) / SIMS
 
 
-@pytest.mark.parametrize("which", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("which", [1, 3, 4])
 def test_intervals_hold_the_truth_as_often_as_they_say(validity: ModuleType, which: int):
     found = validity.coverage(validity.COVERAGE[which], 100, SIMS, resamples=RESAMPLES)
     # A share next to 0 is covered whenever it is not seen. Distances may be covered a little more than 95 %.
