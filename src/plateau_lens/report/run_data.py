@@ -27,9 +27,6 @@ from plateau_lens.glossary import (
 REFERENCE = "model-generated"
 """The kind that every other one is measured against."""
 
-ROWS_A_PART = 1_000_000
-"""Rows of ``steps.parquet`` whose keys are read at once."""
-
 PAPER_ORDER = (REFERENCE, "random", "synthetic-baseline", "synthetic-structured", "sae-reconstruction")
 EXPERIMENT_NAMES: dict[Experiment, str] = {"toward": "Toward", "from": "From", "examples": "Examples"}
 RESPONSE_SYMBOLS: dict[Response, str] = {"l2": "L2", "kl": "KL", "js": "JS"}
@@ -194,7 +191,7 @@ def load(folder: RunFolder) -> RunData:
     """
     config = folder.config()
     steps = _steps(folder, config)
-    found = _distinct(steps.select(*Group._fields, "kind"))
+    found = _of_one_pair(steps)
     measured = found["kind"].unique().to_list()
     shown = config.example_kinds if "examples" in config.experiments else ()
     order = [*PAPER_ORDER, *config.kinds]
@@ -211,7 +208,7 @@ def load(folder: RunFolder) -> RunData:
 def _steps(folder: RunFolder, config: RunConfig) -> pl.LazyFrame:
     """Step values; none for a run of examples alone, which writes no such table."""
     if set(config.experiments) <= {"examples"}:
-        return pl.LazyFrame(schema=dict.fromkeys((*Group._fields, "kind"), pl.String))
+        return pl.LazyFrame(schema={**dict.fromkeys((*Group._fields, "kind"), pl.String), "pair": pl.Int64})
     return folder.scan_steps().filter(pl.col("experiment") != "examples")
 
 
@@ -225,11 +222,10 @@ def _label_of(kind: str, config: RunConfig, kinds: Sequence[str]) -> str | None:
     return kind if kind in kinds else next(renamed, None)
 
 
-def _distinct(rows: pl.LazyFrame) -> pl.DataFrame:
-    """``rows.unique()``, of which a part is in memory at a time."""
-    count = rows.select(pl.len()).collect().item()
-    parts = [rows.slice(start, ROWS_A_PART).unique().collect() for start in range(0, count, ROWS_A_PART)]
-    return pl.concat([rows.limit(0).collect(), *parts]).unique()
+def _of_one_pair(steps: pl.LazyFrame) -> pl.DataFrame:
+    """What a run has values of: every pair has one of every group and kind."""
+    (pair,) = steps.select(pl.col("pair").first()).collect()["pair"]
+    return steps.filter(pl.col("pair") == pair).select(*Group._fields, "kind").collect()
 
 
 def _ordered_groups(found: pl.DataFrame) -> list[Group]:
