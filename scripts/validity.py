@@ -402,8 +402,12 @@ Share of 95 % intervals that hold the true number, %. True numbers are those of 
 path was long enough to show them: intervals that took a censored step for its bound would miss them.
 
 {coverage}
-Next to 0 a distance has no interval of the usual kind: it can only be too large. Differences of such distances are
-covered too often, which costs power and never errs.
+Where hardly any step is censored, Wilson's interval of the share always holds it.
+
+Next to 0 a distance has no interval of the usual kind: it can only be too large. Where both of two distances are 0,
+their difference is covered too often. Where one is next to 0 and the other is not, the first is estimated too high by
+more than the second, the difference of Wasserstein distances comes out too small in size, and its interval misses the
+truth more often than it says: a difference between such kinds is understated, not made up.
 
 {near}
 ## Tests under the null hypothesis

@@ -74,7 +74,8 @@ def compare_means(a: Survival, b: Survival) -> Difference:
 def compare_distances(a: Survival, b: Survival, reference: Survival, distance: Distance) -> Difference:
     """``distance(a, reference) - distance(b, reference)``: above 0, b is closer to the reference.
 
-    Both distances are estimated too high by about as much, so that their difference is not.
+    Both distances are estimated too high by about as much, so that their difference is not. If one of them is next
+    to 0, it is by more, and the difference comes out too small in size.
     """
     draws = distance(a, reference) - distance(b, reference)
     return difference(draws, min(a.n, b.n, reference.n))
