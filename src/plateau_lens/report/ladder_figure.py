@@ -53,9 +53,9 @@ def draw_ladder(
             for above, below in itertools.pairwise(heights):
                 if below - above > 1:
                     axes.axhline((above + below) / 2, color="#888888", linewidth=0.5)
-        most = max(float(str(rows["ks_high"].max())) for _, rows in panels)
+        ends = [end for _, rows in panels for end in rows["ks_high"].to_list() if end > 0]
         for axes in grid[::2]:
-            axes.set_xlim(0, 1.03 * most)
+            axes.set_xlim(0, 1.03 * max(ends, default=1.0))
         grid[0].set(
             ylim=(heights[-1] + 0.6, -0.6),
             yticks=heights,

@@ -1,7 +1,7 @@
 """How well the realism score and its interval do where the truth is known: the table of docs/realism.md.
 
 Normal step values, rounded to whole steps: model-generated 49 ± 14, and random and a kind as in ``CASES``. Usage:
-``python benchmarks/realism.py [SIMULATIONS]``; 200 take about ten minutes on one core.
+``python scripts/realism_validity.py [SIMULATIONS]``; 200 take about ten minutes on one core.
 """
 
 from __future__ import annotations
