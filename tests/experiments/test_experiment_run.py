@@ -399,18 +399,19 @@ class TestNumbers:
         assert checked == 4 * 2 * 2 * len(KINDS) * PAIRS
 
 
+def ladder_keys() -> dict[str, Any]:
+    """What makes a configuration a ladder."""
+    preset = load_config("ladder-smollm2")
+    return {name: getattr(preset, name) for name in ("experiments", "schedules_of", "responses", "kinds")}
+
+
+@pytest.fixture(scope="module")
+def ladder(configure: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return run(configure(**ladder_keys()), tmp_path_factory.mktemp("ladder") / "run")
+
+
 class TestLadder:
     """Every kind of the ladder preset, on the tiny model."""
-
-    @pytest.fixture(scope="class")
-    def ladder(
-        self, configure: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory
-    ) -> RunFolder:
-        preset = load_config("ladder-smollm2")
-        changes = {
-            name: getattr(preset, name) for name in ("experiments", "schedules_of", "responses", "kinds")
-        }
-        return run(configure(**changes), tmp_path_factory.mktemp("ladder") / "run")
 
     def test_each_experiment_has_its_schedule(self, ladder: RunFolder):
         found = set(ladder.curves().select("experiment", "schedule").iter_rows())
@@ -442,11 +443,7 @@ class TestLadder:
     def test_units_have_no_influence(
         self, ladder: RunFolder, configure: Callable[..., RunConfig], tmp_path: Path
     ):
-        preset = load_config("ladder-smollm2")
-        changes = {
-            name: getattr(preset, name) for name in ("experiments", "schedules_of", "responses", "kinds")
-        }
-        other = run(configure(**changes, unit_size=5), tmp_path / "run", report=False)
+        other = run(configure(**ladder_keys(), unit_size=5), tmp_path / "run", report=False)
         for name in activation_names(ladder):
             a, b = by_pair(ladder, name), by_pair(other, name)
             for pair in range(PAIRS):
