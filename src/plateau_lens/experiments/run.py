@@ -169,12 +169,15 @@ def _compute(
     """Compute what is not whole yet, and everything that follows from the curves."""
     from plateau_lens.experiments.local import in_process, in_processes
     from plateau_lens.experiments.prepare import load_resources, prepare
+    from plateau_lens.models.products import COARSE
 
     tell("loading", 0, sum(len(unit.pair) for unit in plan(config)))
     resources = load_resources(config)
     prepared = prepare(config, resources, force=force)
     for line in prepared.pairing.lines() if prepared.pairing else ():
         say(line)
+    if config.model.matmul == "bfloat16":
+        say(COARSE)
     _same_resources(folder, manifest, prepared.provenance)
     # Again, now that it is known how many prompts there are.
     units = plan(prepared.config)
