@@ -857,3 +857,20 @@ def test_resuming_with_other_prompts_is_refused(
     monkeypatch.setattr(sampled, "sample_windows", lambda *a, **k: real(*a, **{**k, "seed": 99}))
     with pytest.raises(RunFolderError, match=r"prompts\.tokens_sha256"):
         run(config, tmp_path / "run", report=False)
+
+
+def test_products_in_bfloat16_give_nearly_the_same_curves_and_a_warning(
+    configure: Callable[..., RunConfig], finished: RunFolder, tmp_path: Path
+):
+    said: list[str] = []
+    coarse = run(
+        configure({"model.matmul": "bfloat16", "experiments": ["toward"]}),
+        tmp_path / "coarse",
+        notice=said.append,
+        report=False,
+    )
+    assert any("bfloat16" in line and "first look" in line for line in said)
+    wanted = finished.curves(experiment="toward", kind="random", schedule="relative")
+    found = coarse.curves(experiment="toward", kind="random", schedule="relative")
+    wide, narrow = (np.stack(frame["l2"].to_list()) for frame in (wanted, found))
+    assert 0 < np.abs(narrow - wide).max() < 0.1 * wide.max()
