@@ -29,6 +29,7 @@ from plateau_lens import (
     load_model,
     run,
 )
+from plateau_lens.report.build import build_report
 
 KINDS = ("model-generated", "random", "synthetic-structured", "synthetic-baseline", "sae-reconstruction")
 PAIRS, N_STEPS, BASES, TARGETS = 7, 20, 2, 3
@@ -407,7 +408,7 @@ def ladder_keys() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def ladder(configure: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return run(configure(**ladder_keys()), tmp_path_factory.mktemp("ladder") / "run")
+    return run(configure(**ladder_keys()), tmp_path_factory.mktemp("ladder") / "run", report=False)
 
 
 class TestLadder:
@@ -434,6 +435,7 @@ class TestLadder:
         for i in range(len(labels)):
             for j in range(i):
                 assert not np.allclose(drawn[i], drawn[j], atol=1e-3), (labels[i], labels[j])
+        build_report(ladder, only_tables=True)
         summary = pl.read_csv(ladder.path / "tables" / "summary.csv")
         assert set(summary["kind"]) == set(labels)
         codes = pl.read_csv(ladder.path / "tables" / "controls.csv")
