@@ -16,6 +16,8 @@ from PIL import Image
 
 WIDTH = 966
 COLOURS = 64
+LARGEST = 200_000
+"""Bytes of a table; the run folder has the larger ones."""
 
 
 def publish(run: Path, out: Path) -> None:
@@ -28,7 +30,7 @@ def publish(run: Path, out: Path) -> None:
         _shrink(path, out / "figures" / path.name)
     shutil.copy(run / "figures" / "captions.md", out / "figures")
     for path in sorted((run / "tables").iterdir()):
-        if path.suffix in {".md", ".csv"}:
+        if path.suffix in {".md", ".csv"} and path.stat().st_size <= LARGEST:
             shutil.copy(path, out / "tables")
     for name in ("config.yaml", "manifest.json"):
         shutil.copy(run / name, out)
