@@ -224,8 +224,8 @@ def _label_of(kind: str, config: RunConfig, kinds: Sequence[str]) -> str | None:
 
 def _of_one_pair(steps: pl.LazyFrame) -> pl.DataFrame:
     """What a run has values of: every pair has one of every group and kind."""
-    (pair,) = steps.select(pl.col("pair").first()).collect()["pair"]
-    return steps.filter(pl.col("pair") == pair).select(*Group._fields, "kind").collect()
+    pair = steps.select("pair").head(1).collect()["pair"].to_list()
+    return steps.filter(pl.col("pair").is_in(pair)).select(*Group._fields, "kind").collect()
 
 
 def _ordered_groups(found: pl.DataFrame) -> list[Group]:
