@@ -582,7 +582,6 @@ class TestResuming:
             real(self, manifest)
 
         monkeypatch.setattr(RunFolder, "write_manifest", write)
-        monkeypatch.setattr(SuffixEngine, "_prove", lambda *_: None)  # it calls prefix, once a run
         changes = {"experiments": ["toward"], "kinds": ["random"], "sae": None, "responses": ["l2"]}
         run(configure(unit_size=1, **changes), tmp_path / "run", report=False)
         assert written == [0, 3 * PAIRS]

@@ -15,8 +15,8 @@ Matmul = Literal["full", "tf32", "bfloat16"]
 MATMULS: tuple[Matmul, ...] = ("full", "tf32", "bfloat16")
 
 COARSE = (
-    "products in bfloat16 are for a first look: on SmolLM2-135M, 98 % of AP steps but only 50 % of MS steps were within "
-    "one step of float32's (benchmarks/bfloat16.py); use model.matmul=full for numbers to report"
+    "products in bfloat16 are for a first look: on SmolLM2-135M, 98 % of AP steps but only 50 % of MS steps were "
+    "within one step of float32's (benchmarks/bfloat16.py); use model.matmul=full for numbers to report"
 )
 """What a run in bfloat16 products tells its user."""
 
