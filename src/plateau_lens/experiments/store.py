@@ -38,7 +38,7 @@ FORMAT = 1
 
 
 JOURNAL = "manifest.jsonl"
-PAIRS_A_BLOCK = 500
+PAIRS_A_BLOCK = 200
 """Pairs whose curves are read and measured at once."""
 
 
