@@ -152,7 +152,6 @@ class SuffixEngine:
                 f"prompts have {n_ctx} token; the engine needs at least 2 (a prefix and the site)"
             )
         tokens = tokens.to(self.device)
-
         frozen = FrozenPrefix(
             len(tokens),
             n_ctx - 1,

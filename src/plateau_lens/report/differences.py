@@ -10,10 +10,9 @@ import numpy as np
 import polars as pl
 
 from plateau_lens.experiments.config import RunConfig
-from plateau_lens.numerics import survival
 from plateau_lens.numerics.comparisons import Difference, difference, equivalence, holm
 from plateau_lens.report import definitions, render
-from plateau_lens.report.estimates import survivals
+from plateau_lens.report.estimates import DISTANCES, survivals
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData, Sample
 
 QUANTITIES = {"mean": "mean", "ks": "KS distance", "wasserstein": "Wasserstein distance"}
@@ -73,7 +72,7 @@ def _comparisons(samples: Sequence[Sample], reference: str | None, config: RunCo
         yield Comparison("mean", kind, other, difference(means[kind] - means[other], n))
     if reference not in found:
         return
-    for name, distance in (("ks", survival.ks), ("wasserstein", survival.wasserstein)):
+    for name, distance in DISTANCES.items():
         far = {kind: distance(found[kind], found[reference]) for kind in others}
         for kind, other in combinations(others, 2):
             n = min(found[kind].n, found[other].n, found[reference].n)
