@@ -102,7 +102,7 @@ def test_a_failing_unembedding_leaves_the_model_as_it_was(make_tiny_model: Calla
 
     handle = model.lm_head.register_forward_hook(explode)
     with pytest.raises(RuntimeError, match="it broke"):
-        engine.respond(prefix, points)
+        engine.respond(prefix, points, ("l2", "js"))
     handle.remove()
     assert marks_left(model) == []
     assert torch.equal(logits_of(model), before)

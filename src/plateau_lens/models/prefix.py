@@ -229,7 +229,6 @@ def _attend(
     """``(sum_i exp(q k_i) v_i + exp(q k) v) / (sum_i exp(q k_i) + exp(q k))``, scores in place throughout."""
     pairs, heads, steps, _ = query.shape
     groups = heads // key.shape[1]
-    query = query * factor
     wide = torch.promote_types(query.dtype, torch.float32)
 
     def by_group(per_head: Tensor) -> Tensor:
@@ -239,9 +238,9 @@ def _attend(
     def by_head(per_group: Tensor) -> Tensor:
         return per_group.reshape(pairs, heads, steps, -1)
 
-    to_past = by_head(by_group(query) @ past_key.transpose(-1, -2)).to(wide)
+    to_past = by_head(by_group(query) @ past_key.transpose(-1, -2)).to(wide).mul_(factor)
     own_key, own_value = (x.repeat_interleave(groups, dim=1) if groups > 1 else x for x in (key, value))
-    to_self = (query * own_key).sum(-1, keepdim=True).to(wide)
+    to_self = (query * own_key).sum(-1, keepdim=True).to(wide).mul_(factor)
     if softcap is not None:
         to_past = to_past.div_(softcap).tanh_().mul_(softcap)
         to_self = softcap * torch.tanh(to_self / softcap)

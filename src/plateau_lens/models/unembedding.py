@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
@@ -93,20 +93,47 @@ class Unembedding:
             raise EngineError(f"the unembedding of {type(self.model).__name__} is not a matrix product")
         layer = self.model.get_output_embeddings()
         assert isinstance(layer, nn.Linear)
-        weight = products.weight_of(layer)
+        weight, bias = products.weight_of(layer), cast("Tensor | None", layer.bias)
         pairs, steps, d_model = hidden.shape
         wide = torch.promote_types(hidden.dtype, torch.float32)
-        log_p0 = layer(hidden[:, 0]).to(wide).log_softmax(dim=-1)
-        p0 = log_p0.exp()
-        change = (hidden - hidden[:, :1]).reshape(-1, d_model).to(weight.dtype)
-        width = max(128, BLOCK_ELEMENTS.get(hidden.device.type, 2**24) // len(change) // 128 * 128)
-        mean_change = torch.zeros(pairs, steps, dtype=torch.float64, device=hidden.device)
-        log_sums: list[Tensor] = []
-        for tokens in (slice(start, start + width) for start in range(0, len(weight), width)):
-            d = nn.functional.linear(change, weight[tokens]).to(wide).view(pairs, steps, -1)
-            mean_change += (d @ p0[:, tokens, None])[..., 0]
-            log_sums.append(d.add_(log_p0[:, None, tokens]).logsumexp(dim=-1))
-        log_sum = torch.stack(log_sums).double().logsumexp(dim=0)
-        kl = log_sum - mean_change
+        # The change of step 0 is 0. Its row carries the base's own state, so that one product gives both; in
+        # narrow products, whose changes are good to a hundredth, the base's logits are made apart, in full.
+        base, rows = hidden[:, 0], hidden - hidden[:, :1]
+        shared = weight is layer.weight
+        if shared:
+            rows[:, 0] = base
+        rows = rows.reshape(-1, d_model).to(weight.dtype)
+        width = max(128, BLOCK_ELEMENTS.get(hidden.device.type, 2**24) // len(rows) // 128 * 128)
+        blocks = [slice(start, start + width) for start in range(0, len(weight), width)]
+        # Of each block of tokens, relative to its largest logit of step 0: the sum of the probabilities of step 0,
+        # their sum times the change, and the logarithm of the sum of each step's.
+        peaks, sums, changes, log_sums = ([] for _ in range(4))
+        buffer = rows.new_empty(len(rows) * width)
+        for tokens in blocks:
+            block = weight[tokens]
+            d = torch.mm(rows, block.T, out=buffer[: len(rows) * len(block)].view(len(rows), -1))
+            d = d.to(wide).view(pairs, steps, -1)
+            logits = d[:, 0].clone() if shared else nn.functional.linear(base, layer.weight[tokens]).to(wide)
+            if bias is not None:
+                logits += bias[tokens]
+            d[:, 0] = 0
+            peak = logits.amax(dim=-1, keepdim=True)
+            logits -= peak
+            p = logits.exp()
+            peaks.append(peak[:, 0])
+            sums.append(p.sum(dim=-1))
+            changes.append((d @ p[..., None])[..., 0])
+            log_sums.append(_logsumexp_(d.add_(logits[:, None])))
+        peak = torch.stack(peaks).double()
+        log_total = (peak + torch.stack(sums).double().log()).logsumexp(dim=0)
+        share = (peak - log_total).exp()
+        mean_change = (share[..., None] * torch.stack(changes)).sum(dim=0)
+        kl = ((peak - log_total)[..., None] + torch.stack(log_sums)).logsumexp(dim=0) - mean_change
         # Rounding can leave -1e-7 where the distributions are equal; the divergence itself is never negative.
         return (kl - kl[:, :1]).clamp_min(0)
+
+
+def _logsumexp_(x: Tensor) -> Tensor:
+    """`torch.logsumexp` over the last dimension, using ``x`` itself for what is in between."""
+    highest = x.amax(dim=-1, keepdim=True)
+    return x.sub_(highest).exp_().sum(dim=-1).log_().add_(highest[..., 0])
