@@ -160,8 +160,7 @@ def code_properties(codes: Float[Tensor, "pair d_sae"], dictionary: Dictionary) 
     if not active.latent.shape[1]:
         nothing = n.new_full(n.shape, float("nan"))
         return CodeProperties(n, nothing, nothing, nothing)
-    directions = dictionary.unit_decoder
-    cosine = (directions[active.latent] * directions[active.latent[:, :1]]).sum(dim=-1).double()
+    cosine = dictionary.cosines(active.latent[:, 0], active.latent).double()
     others = mask.clone()
     others[:, 0] = 0
     assert dictionary.frequency is not None
