@@ -17,10 +17,10 @@ from plateau_lens.numerics.intervals import (
 
 def test_draws_hold_every_pair_once_then_as_many_with_replacement():
     pairs = PairBootstrap(50, seed=3, n_resamples=400)
-    assert (pairs.counts[:, 0] == 1).all()
-    assert (pairs.counts.sum(axis=0) == 50).all()
+    assert (pairs.counts[0] == 1).all()
+    assert (pairs.counts.sum(axis=1) == 50).all()
     # A pair's count is binomial: mean 1, variance 1 - 1/50, and 0 in (1 - 1/50)^50 of the resamples.
-    resamples = pairs.counts[:, 1:]
+    resamples = pairs.counts[1:].T
     assert abs(resamples.var() - 0.98) < 0.05
     assert abs((resamples == 0).mean() - 0.98**50) < 0.02
 
@@ -88,4 +88,4 @@ def test_wilsons_interval_of_a_share():
 def test_standard_error_of_a_mean_is_the_textbooks():
     rng = np.random.default_rng(2)
     values, pairs = rng.normal(0, 3, 500), PairBootstrap(500, seed=0)
-    assert standard_error(values @ pairs.counts / 500) == pytest.approx(3 / np.sqrt(500), rel=0.1)
+    assert standard_error(pairs.counts @ values / 500) == pytest.approx(3 / np.sqrt(500), rel=0.1)

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from plateau_lens.numerics import bootstrap
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein
 
 NAN = np.nan
+
+
+@pytest.fixture(autouse=True, params=[bootstrap.BLOCK_ELEMENTS, 90], ids=["at once", "in blocks"])
+def block_elements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All draws in one block, or few of them."""
+    monkeypatch.setattr(bootstrap, "BLOCK_ELEMENTS", request.param)
 
 
 def sample(value, censored=None, *, n_steps: int = 100, resamples: int = 0) -> Survival:
@@ -56,7 +63,7 @@ def test_a_draw_is_the_sample_of_its_pairs(seed: int):
     pairs = PairBootstrap(40, seed=seed, n_resamples=5)
     found = kaplan_meier(pairs, value, censored, n_steps=30)
     for draw in range(6):
-        drawn = np.repeat(np.arange(40), pairs.counts[:, draw].astype(int))
+        drawn = np.repeat(np.arange(40), pairs.counts[draw].astype(int))
         alone = sample(value[drawn], censored[drawn], n_steps=30)
         np.testing.assert_allclose(found.beyond[:, draw], alone.beyond[:, 0], atol=1e-12)
         assert found.quantile(0.5)[draw] == pytest.approx(alone.quantile(0.5)[0])

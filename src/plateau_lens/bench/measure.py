@@ -23,6 +23,7 @@ from plateau_lens.bench.targets import judge
 from plateau_lens.bench.timing import Ratio, Work, interleaved, ratio
 from plateau_lens.bench.transformer_lens import TransformerLens
 from plateau_lens.bench.unembeddings import unembeddings
+from plateau_lens.models.devices import for_float64
 from plateau_lens.models.full import full_responses
 from plateau_lens.models.sources import load_model
 from plateau_lens.models.suffix import SuffixEngine
@@ -184,7 +185,7 @@ class _Bench:
                 if self.lens is not None:
                     works[f"transformer_lens/{n_ctx}"] = self._by_transformer_lens(n_ctx)
                 works[f"full_forward/{n_ctx}"] = self._by_full_forward(n_ctx)
-        device = str(self.engine.device)
+        device = str(for_float64(self.engine.device))
         dictionary = random_dictionary(
             self.engine.d_model, d_sae=self.sizes.d_sae, active=self.sizes.active, device=device
         )

@@ -42,8 +42,8 @@ def _timed(work: Work, device: torch.device) -> float:
 
 
 def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 class Ratio(NamedTuple):

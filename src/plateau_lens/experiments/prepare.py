@@ -18,6 +18,7 @@ from plateau_lens.experiments.config import RunConfig
 from plateau_lens.experiments.pairing import Pairing, RunFacts, pair
 from plateau_lens.experiments.plugins import load_plugins
 from plateau_lens.models.centring import resolve_centre
+from plateau_lens.models.devices import for_float64
 from plateau_lens.models.sources import LoadedModel, load_model
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.prompts.sources import Prompts, load_prompts
@@ -81,7 +82,7 @@ def load_resources(config: RunConfig) -> Resources:
     )
     if config.sae is None:
         return Resources(loaded, engine, None)
-    dictionary = load_dictionary(config.sae.source, id=config.sae.id, device=config.model.device)
+    dictionary = load_dictionary(config.sae.source, id=config.sae.id, device=str(for_float64(engine.device)))
     if dictionary.d_model != engine.d_model:
         raise ResourceError(
             f"the SAE {dictionary.source!r} has d_model={dictionary.d_model} but {loaded.source!r} has "
@@ -113,7 +114,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
         column=config.prompts.column,
         revision=config.prompts.revision,
     )
-    activations = engine.site_activations(torch.from_numpy(prompts.tokens))
+    activations = engine.site_activations(torch.from_numpy(prompts.tokens)).to(for_float64(engine.device))
     top_cosine = float("nan")
     pairing: Pairing | None = None
     if dictionary is not None:

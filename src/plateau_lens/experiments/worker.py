@@ -22,6 +22,7 @@ from plateau_lens.experiments.plan import Unit
 from plateau_lens.experiments.prepare import Prepared, Resources
 from plateau_lens.glossary import Experiment
 from plateau_lens.models.centring import centred
+from plateau_lens.models.devices import for_float64
 from plateau_lens.models.suffix import Prefix
 from plateau_lens.numerics.schedules import last_usable_step, offsets
 from plateau_lens.saes.firing import Firing
@@ -82,7 +83,7 @@ class Worker:
         self.config = prepared.config
         self.top_cosine = prepared.top_cosine
         self.engine = resources.engine
-        device = self.engine.device
+        device = for_float64(self.engine.device)
         self.tokens = torch.from_numpy(prepared.tokens)
         self.population = Population(torch.from_numpy(prepared.population).to(device), self.config.seed)
         self.dictionary = resources.dictionary

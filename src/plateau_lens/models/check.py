@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from plateau_lens.models import interventions
+from plateau_lens.models.devices import double
 from plateau_lens.models.full import full_responses
 from plateau_lens.models.suffix import SuffixEngine
 
@@ -88,6 +89,7 @@ def check(
 
 
 def _relative(name: str, found: torch.Tensor, wanted: torch.Tensor, limit: float, meaning: str) -> Finding:
+    found, wanted = double(found), double(wanted)
     scale = wanted.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
     error = float((found - wanted).abs().max() / scale)
     return Finding(name, error <= limit, error, f"<= {limit:g}", meaning)
@@ -95,14 +97,12 @@ def _relative(name: str, found: torch.Tensor, wanted: torch.Tensor, limit: float
 
 def _logits(engine: SuffixEngine, tokens: torch.Tensor) -> torch.Tensor:
     tokens = tokens.to(engine.device)
-    return engine.model(
-        input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False
-    ).logits.double()
+    return engine.model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits
 
 
 def _identity(engine: SuffixEngine, tokens: torch.Tensor, base: torch.Tensor, limit: float) -> Finding:
     wanted = _logits(engine, tokens)[:, -1]
-    found = engine.logits(engine.prefix(tokens), base[:, None])[:, 0].double()
+    found = engine.logits(engine.prefix(tokens), base[:, None])[:, 0]
     return _relative(
         "zero push, logits", found, wanted, limit, "the unperturbed base gives the model's own output"
     )

@@ -59,6 +59,8 @@ def in_pieces(n: int, size: int, work: Callable[[slice], T]) -> Iterator[T]:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        if torch.backends.mps.is_available():
+            torch.mps.empty_cache()
 
 
 def _tried(work: Callable[[slice], T], piece: slice) -> tuple[list[T], str]:

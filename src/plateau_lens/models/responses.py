@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plateau_lens.models.devices import double, has_float64
+
 
 def l2_response(read_out: Float[Tensor, "pair step d_model"]) -> Float[Tensor, "pair step"]:
     """``|F(X[n]) - F(X[0])|`` at the read site, residual-stream units, >= 0; summed in float64."""
-    return torch.linalg.vector_norm((read_out - read_out[:, :1]).double(), dim=-1)
+    return torch.linalg.vector_norm(double(read_out - read_out[:, :1]), dim=-1)
 
 
 def kl_response(logits: Float[Tensor, "pair step vocab"]) -> Float[Tensor, "pair step"]:
@@ -23,7 +25,7 @@ def kl_response(logits: Float[Tensor, "pair step vocab"]) -> Float[Tensor, "pair
     """
     log_z = logits.logsumexp(dim=-1)
     p0 = (logits[:, :1] - log_z[:, :1, None]).exp()
-    expected_log_p = torch.linalg.vecdot(logits, p0).double() - log_z.double()
+    expected_log_p = double(torch.linalg.vecdot(logits, p0)) - double(log_z)
     # Rounding can leave -1e-6 where the distributions are equal; the divergence itself is never negative.
     return (expected_log_p[:, :1] - expected_log_p).clamp_min(0)
 
@@ -45,5 +47,7 @@ def js_response(logits: Float[Tensor, "pair step vocab"]) -> Float[Tensor, "pair
     terms = (1 + r).mul_(r.log1p())
     r.neg_()
     terms.addcmul_(1 + r, r.log1p()).mul_(total)
-    divergence = terms.sum(dim=-1, dtype=torch.float64) / (4 * math.log(2))
+    # Of terms that are never negative, a float32 sum is good too.
+    total = terms.sum(dim=-1, dtype=torch.float64 if has_float64(terms.device) else None)
+    divergence = double(total) / (4 * math.log(2))
     return divergence.clamp(0, 1).sqrt()

@@ -58,7 +58,7 @@ def load_model(
     Args:
         source: hub id (``gpt2``), local folder, or ``wheel:NAME==VERSION`` (see `plateau_lens.models.wheel`).
         revision: hub branch, tag or commit; ignored for the other sources.
-        device: torch device, e.g. ``cpu`` or ``cuda``.
+        device: torch device, e.g. ``cpu``, ``cuda`` or ``mps``; never chosen for you.
         dtype: ``float32``, ``float64`` or ``bfloat16``.
 
     Raises:
@@ -72,8 +72,8 @@ def load_model(
 
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}{nearest(dtype, DTYPES)}")
-    if device.startswith("mps"):
-        raise ConfigError("device 'mps' has no float64, which sums are made in here; use cpu or cuda")
+    if device.startswith("mps") and dtype == "float64":
+        raise ConfigError("device 'mps' has no float64; use dtype=float32, or device=cpu")
     commit: str | None = None
     if source.startswith("wheel:"):
         from plateau_lens.models.wheel import wheel_model_folder

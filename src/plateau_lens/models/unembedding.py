@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plateau_lens._errors import EngineError
 from plateau_lens.models import interventions
+from plateau_lens.models.devices import double
 from plateau_lens.models.products import Products
 
 if TYPE_CHECKING:
@@ -124,11 +125,11 @@ class Unembedding:
             sums.append(p.sum(dim=-1))
             changes.append((d @ p[..., None])[..., 0])
             log_sums.append(_logsumexp_(d.add_(logits[:, None])))
-        peak = torch.stack(peaks).double()
-        log_total = (peak + torch.stack(sums).double().log()).logsumexp(dim=0)
+        peak = double(torch.stack(peaks))
+        log_total = (peak + double(torch.stack(sums)).log()).logsumexp(dim=0)
         share = (peak - log_total).exp()
-        mean_change = (share[..., None] * torch.stack(changes)).sum(dim=0)
-        kl = ((peak - log_total)[..., None] + torch.stack(log_sums)).logsumexp(dim=0) - mean_change
+        mean_change = (share[..., None] * double(torch.stack(changes))).sum(dim=0)
+        kl = ((peak - log_total)[..., None] + double(torch.stack(log_sums))).logsumexp(dim=0) - mean_change
         # Rounding can leave -1e-7 where the distributions are equal; the divergence itself is never negative.
         return (kl - kl[:, :1]).clamp_min(0)
 

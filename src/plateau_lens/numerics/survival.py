@@ -103,7 +103,8 @@ def kaplan_meier(
     rows = step + points * censored[defined]
     ones = np.ones(defined.size, dtype=np.float32)
     shape = (2 * points, pairs.n_pairs)
-    histogram = (csr_array((ones, (rows, defined)), shape=shape) @ pairs.counts).astype(np.float64)
+    which = csr_array((ones, (rows, defined)), shape=shape)
+    histogram = np.concatenate([which @ counts for counts in pairs.blocks()], axis=1).astype(np.float64)
     events, stops = histogram[:points], histogram[points:]
     followed = (events + stops)[::-1].cumsum(axis=0)[::-1]
     kept = np.ones_like(events)

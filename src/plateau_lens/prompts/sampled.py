@@ -169,7 +169,7 @@ def _write(
     for numbers in uniform:
         output = model(input_ids=ids, past_key_values=cache, use_cache=True)
         cache = output.past_key_values
-        ids = _draw(output.logits[:, -1], numbers.to(model.device), temperature)
+        ids = _draw(output.logits[:, -1], numbers, temperature).to(model.device)
         columns.append(ids[:, 0].cpu().numpy())
         running &= ~np.isin(columns[-1], specials)
         if not running.any():
@@ -183,10 +183,12 @@ def _draw(
     """Inverse-CDF sampling: one uniform number a row, not one a vocabulary entry."""
     import torch
 
+    from plateau_lens.models.devices import double
+
     # float64, because float32 cumulative sums over a vocabulary would clip the tail that T = 1 must keep
-    cdf = torch.softmax(logits.float() / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)
+    cdf = double(torch.softmax(logits.float() / temperature, dim=-1)).cumsum(dim=-1)
     # the last entry stands for the total, so that rounding can put no draw outside the vocabulary
-    drawn = torch.searchsorted(cdf, uniform * cdf[:, -1:], right=True)
+    drawn = torch.searchsorted(cdf, uniform.to(cdf.device) * cdf[:, -1:], right=True)
     return drawn.clamp_(max=logits.shape[-1] - 1)
 
 

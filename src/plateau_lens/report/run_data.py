@@ -75,14 +75,17 @@ def bounded(folder: RunFolder, steps: pl.LazyFrame) -> pl.DataFrame:
     if rows.filter(unseen).is_empty():
         return rows
     where = ["experiment", "kind", "schedule", "pair"]
-    wanted = [pl.col(name).is_in(rows[name].unique().to_list()) for name in where[:-1]]
-    last_step = pl.col("last_step").cast(pl.Float64)
+    bound = pl.col("last_step").cast(pl.Float64)
+    missing = rows.lazy().filter(unseen).select(where).unique()
     try:
-        last = folder.scan_curves().filter(*wanted).select(*where, last_step).collect()
+        blocks = (
+            block.select(*where, bound).join(missing, on=where, how="semi") for block in folder.curve_blocks()
+        )
+        last = pl.concat([block.collect() for block in blocks])
     except (RunFolderError, OSError):
         return rows
     joined = rows.join(last, on=where, how="left", maintain_order="left")
-    value = pl.when(unseen).then(last_step.fill_null(float("nan"))).otherwise("value")
+    value = pl.when(unseen).then(pl.col("last_step").fill_null(float("nan"))).otherwise("value")
     return joined.with_columns(value.alias("value")).drop("last_step")
 
 
