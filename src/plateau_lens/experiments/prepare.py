@@ -19,6 +19,7 @@ from plateau_lens.experiments.pairing import Pairing, RunFacts, pair
 from plateau_lens.experiments.plugins import load_plugins
 from plateau_lens.models.centring import resolve_centre
 from plateau_lens.models.devices import for_float64
+from plateau_lens.models.memory import give_back
 from plateau_lens.models.sources import LoadedModel, load_model
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.prompts.sources import Prompts, load_prompts
@@ -114,6 +115,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
         column=config.prompts.column,
         revision=config.prompts.revision,
     )
+    give_back()  # of sampling: the keys and values of many documents
     activations = engine.site_activations(torch.from_numpy(prompts.tokens)).to(for_float64(engine.device))
     top_cosine = float("nan")
     pairing: Pairing | None = None
