@@ -138,13 +138,13 @@ SHAPES = {"tiny": tiny, "gpt2-small": gpt2_small}
 
 def measure(shape: str, pairs: int, unit_size: int, folder: Path) -> dict[str, Any]:
     """A whole run, report included; its model is made in a process of its own, whose memory is not counted."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        table = pool.submit(SHAPES[shape], folder, pairs).result()
     stages = Stages()
     import torch
 
     from plateau_lens import load_config, run
 
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        table = pool.submit(SHAPES[shape], folder, pairs).result()
     # A preset is named in a file; a table is taken as it is.
     (folder / "run.yaml").write_text(json.dumps(table))
     config = load_config(folder / "run.yaml", {"pairs": pairs, "unit_size": unit_size})

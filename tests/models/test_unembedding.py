@@ -12,6 +12,7 @@ from scipy.special import log_softmax
 
 from plateau_lens import EngineError, SuffixEngine
 from plateau_lens.models import unembedding
+from plateau_lens.models.full import full_responses
 from plateau_lens.models.products import Products
 from plateau_lens.models.unembedding import Unembedding
 
@@ -35,6 +36,25 @@ def test_soft_caps_and_scales_are_not(
     assert not found.linear
     with pytest.raises(EngineError, match="not a matrix product"):
         found.kl(torch.zeros(1, 2, 32), Products(found.model))
+
+
+def test_a_head_that_does_more_than_its_product_is_not(make_tiny_model: Callable[..., Any]):
+    class Scaled(torch.nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return 3 * super().forward(input)
+
+    model = make_tiny_model("llama")
+    assert SuffixEngine(model)._unembedding.linear
+    model.lm_head.__class__ = Scaled
+    engine = SuffixEngine(model)
+    assert not engine._unembedding.linear
+    tokens = torch.randint(5, 200, (2, 6), generator=torch.Generator().manual_seed(0))
+    base = engine.site_activations(tokens)
+    points = torch.stack([base, 2 * base, -base], dim=1)
+    found = engine.respond(engine.prefix(tokens), points, ("kl",))["kl"]
+    torch.testing.assert_close(
+        found, full_responses(engine, tokens, points, ("kl",))["kl"], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("push", "nats"), [(10.0, 1e-5), (1e-2, 1e-6), (1e-3, 1e-6)])

@@ -23,7 +23,7 @@ from plateau_lens.bench.targets import judge
 from plateau_lens.bench.timing import Ratio, Work, interleaved, ratio
 from plateau_lens.bench.transformer_lens import TransformerLens
 from plateau_lens.bench.unembeddings import unembeddings
-from plateau_lens.models.devices import for_float64
+from plateau_lens.models.devices import double, for_float64
 from plateau_lens.models.full import full_responses
 from plateau_lens.models.sources import load_model
 from plateau_lens.models.suffix import SuffixEngine
@@ -292,7 +292,7 @@ class _Bench:
 def largest_difference(ours: Mapping[Any, Tensor], theirs: Mapping[Any, Tensor]) -> float:
     """The largest difference of any response at any step, relative to that response's largest value."""
     return max(
-        float((ours[name].double() - theirs[name].double()).abs().max() / theirs[name].double().abs().max())
+        float((double(ours[name]) - double(theirs[name])).abs().max() / double(theirs[name]).abs().max())
         for name in ours
     )
 

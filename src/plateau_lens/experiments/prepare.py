@@ -83,7 +83,7 @@ def load_resources(config: RunConfig) -> Resources:
     )
     if config.sae is None:
         return Resources(loaded, engine, None)
-    dictionary = load_dictionary(config.sae.source, id=config.sae.id, device=str(for_float64(engine.device)))
+    dictionary = load_dictionary(config.sae.source, id=config.sae.id, device=config.model.device)
     if dictionary.d_model != engine.d_model:
         raise ResourceError(
             f"the SAE {dictionary.source!r} has d_model={dictionary.d_model} but {loaded.source!r} has "

@@ -48,6 +48,6 @@ def js_response(logits: Float[Tensor, "pair step vocab"]) -> Float[Tensor, "pair
     r.neg_()
     terms.addcmul_(1 + r, r.log1p()).mul_(total)
     # Of terms that are never negative, a float32 sum is good too.
-    total = terms.sum(dim=-1, dtype=torch.float64 if has_float64(terms.device) else None)
-    divergence = double(total) / (4 * math.log(2))
+    summed = terms.sum(dim=-1, dtype=torch.float64 if has_float64(terms.device) else None)
+    divergence = double(summed) / (4 * math.log(2))
     return divergence.clamp(0, 1).sqrt()

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 BLOCK_ELEMENTS = 4_000_000
-"""Counts in a block: all draws of 2,000 pairs, 16 MB."""
+"""Counts in a block, 16 MB: all draws of 1,000 pairs or fewer."""
 RESAMPLES = 2000
 """Resamples a bootstrap; the ends of a 95 % interval are then its 50th lowest and highest values."""
 
@@ -46,7 +46,7 @@ class PairBootstrap:
         What is computed of them draw by draw may be joined along the draws. All at once would be the largest thing
         in a large run's memory.
         """
-        draws = max(1, BLOCK_ELEMENTS // self.n_pairs)
+        draws = max(1, BLOCK_ELEMENTS // max(1, self.n_pairs))
         for start in range(0, len(self.counts), draws):
             yield np.ascontiguousarray(self.counts[start : start + draws].T, dtype=np.float32)
 

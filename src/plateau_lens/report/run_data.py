@@ -76,7 +76,7 @@ def bounded(folder: RunFolder, steps: pl.LazyFrame) -> pl.DataFrame:
         return rows
     where = ["experiment", "kind", "schedule", "pair"]
     bound = pl.col("last_step").cast(pl.Float64)
-    missing = rows.lazy().filter(unseen).select(where).unique()
+    missing = rows.filter(unseen).select(where).unique().lazy()
     try:
         blocks = (
             block.select(*where, bound).join(missing, on=where, how="semi") for block in folder.curve_blocks()

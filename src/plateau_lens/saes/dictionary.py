@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plateau_lens._digest import sha256
 from plateau_lens._errors import ResourceError, nearest
+from plateau_lens.models.devices import for_float64
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -131,12 +132,13 @@ def load_dictionary(source: str, *, id: str | None = None, device: str = "cpu") 
         source: ``bundled`` (SmolLM2-135M, blocks.1.hook_resid_pre), a local SAELens folder, or a SAELens
             release name.
         id: the SAE's id within the release.
-        device: torch device.
+        device: torch device; one without float64 (MPS) means the CPU.
 
     Raises:
         ResourceError: if it cannot be found or read, or normalises activations in a way that a changed code
             cannot be decoded through.
     """
+    device = str(for_float64(torch.device(device)))
     if source == "bundled":
         with resources.as_file(resources.files("plateau_lens.assets").joinpath("smollm2-135m/sae")) as folder:
             return _from_folder(folder, source, device)
