@@ -86,8 +86,8 @@ class Unembedding:
 
             KL = log sum_v p0[v] exp(d[n, v]) - sum_v p0[v] d[n, v]
 
-        Made of changes, it is good to about 1e-6 nats in float32, 1e-5 where logits themselves are near 100, and no more
-        than `BLOCK_ELEMENTS` logits exist at a time.
+        Made of changes, it is good to about 1e-6 nats in float32, 1e-5 where logits themselves are near 100, and
+        no more than `BLOCK_ELEMENTS` logits exist at a time.
 
         Raises:
             EngineError: for an unembedding that is not `linear`.

@@ -60,8 +60,10 @@ class Dictionary:
 
     @cached_property
     def unit_decoder(self) -> Float[Tensor, "d_sae d_model"]:
-        """Decoder directions of length 1; their products are decoder cosines."""
-        return torch.nn.functional.normalize(self.W_dec.float(), dim=-1)
+        """Decoder directions of length 1; their products are decoder cosines. No copy where they are that already."""
+        decoder = self.W_dec.float()
+        off = (torch.linalg.vector_norm(decoder, dim=-1) - 1).abs().max()
+        return decoder if off <= 1e-6 else torch.nn.functional.normalize(decoder, dim=-1)
 
     def cosines(
         self, latent: Int[Tensor, " row"], others: Int[Tensor, "row other"]
