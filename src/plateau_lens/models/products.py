@@ -25,7 +25,8 @@ class Products:
     """Computes the products inside `computing` in fewer bits; the residual stream stays as wide as the model.
 
     * ``full``: nothing is changed.
-    * ``tf32``: float32 products of a CUDA device in TensorFloat-32 (10 bits of mantissa, float32 sums).
+    * ``tf32``: float32 products of a CUDA device in TensorFloat-32 (10 bits of mantissa, float32 sums); the
+      unembedding's stay in float32, since the base's own logits come from them.
     * ``bfloat16``: products with weight matrices take and give bfloat16 (8 bits of mantissa) and sum in float32.
       Norms, attention's own products, softmax and the residual stream keep the model's type.
 
