@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from plateau_lens import load_config, run
-from plateau_lens.experiments.store import RunFolder
+from plateau_lens.runs.folder import RunFolder
 
 CURVE = ["experiment", "kind", "schedule", "pair", "response", "statistic"]
 

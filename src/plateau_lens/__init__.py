@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from plateau_lens._errors import ConfigError, EngineError, PlateauLensError, ResourceError, RunFolderError
     from plateau_lens.activations.registry import Kind, PairBlock, kind
-    from plateau_lens.experiments.config import RunConfig, load_config
     from plateau_lens.experiments.run import run
-    from plateau_lens.experiments.store import RunFolder
     from plateau_lens.models.check import check
     from plateau_lens.models.sites import Site
     from plateau_lens.models.sources import LoadedModel, load_model
     from plateau_lens.models.suffix import SuffixEngine
+    from plateau_lens.runs.config import RunConfig, load_config
+    from plateau_lens.runs.folder import RunFolder
     from plateau_lens.saes.dictionary import Dictionary, load_dictionary
 
 __version__ = "0.1.0"
@@ -38,10 +38,10 @@ _HOME = {
     "Kind": "activations.registry",
     "PairBlock": "activations.registry",
     "kind": "activations.registry",
-    "RunConfig": "experiments.config",
-    "load_config": "experiments.config",
+    "RunConfig": "runs.config",
+    "load_config": "runs.config",
     "run": "experiments.run",
-    "RunFolder": "experiments.store",
+    "RunFolder": "runs.folder",
     "check": "models.check",
     "Site": "models.sites",
     "LoadedModel": "models.sources",

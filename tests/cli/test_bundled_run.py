@@ -7,7 +7,7 @@ import torch
 
 from plateau_lens import RunFolder, SuffixEngine, load_dictionary, load_model
 from plateau_lens.cli import invoke
-from plateau_lens.models.full import full_responses
+from plateau_lens.models.full_pass import full_responses
 
 PAIRS = 4
 KINDS = {"model-generated", "random", "synthetic-structured", "synthetic-baseline", "sae-reconstruction"}

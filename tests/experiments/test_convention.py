@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plateau_lens import ConfigError, load_config
-from plateau_lens.experiments.convention import CONVENTIONS
+from plateau_lens.runs.convention import CONVENTIONS
 
 TABLE: dict[str, Any] = {
     "model": {"source": "gpt2"},

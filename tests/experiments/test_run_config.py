@@ -8,7 +8,7 @@ import yaml
 
 from plateau_lens import ConfigError, RunConfig, load_config, presets
 from plateau_lens.activations.registry import make_kinds
-from plateau_lens.experiments.config import dump, parse_assignment
+from plateau_lens.runs.config import dump, parse_assignment
 
 SMALL = {"model": {"source": "gpt2"}, "kinds": ["model-generated", "random"]}
 

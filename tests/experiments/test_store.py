@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from plateau_lens import RunFolder, RunFolderError, load_config
-from plateau_lens.experiments import store
-from plateau_lens.experiments.config import dump
-from plateau_lens.experiments.store import FORMAT, whole_file
+from plateau_lens.runs import folder as store
+from plateau_lens.runs.config import dump
+from plateau_lens.runs.folder import FORMAT, whole_file
 
 
 def names_in(folder: Path) -> list[str]:

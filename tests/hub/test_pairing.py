@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from plateau_lens._errors import ResourceError
-from plateau_lens.experiments.config import load_config
-from plateau_lens.experiments.pairing import RunFacts, boundary, pair, same_model
 from plateau_lens.experiments.prepare import load_resources, prepare
+from plateau_lens.runs.config import load_config
+from plateau_lens.saes.fit import RunFacts, boundary, pair, same_model
 
 TRAINED = {
     "model_name": "gpt2-small",

@@ -18,8 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from plateau_lens import ConfigError, ResourceError, SuffixEngine, load_model
-from plateau_lens.models import devices, responses
-from plateau_lens.models.devices import double, for_float64
+from plateau_lens import _devices as devices
+from plateau_lens._devices import double, for_float64
+from plateau_lens.models import responses
 from plateau_lens.prompts import sampled
 
 TOKENS, STEPS = (3, 8), 5

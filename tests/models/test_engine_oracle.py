@@ -11,7 +11,7 @@ import torch
 
 from architectures import ARCHITECTURES, FLOAT32, REFUSED, VOCAB, WINDOW
 from plateau_lens import EngineError
-from plateau_lens.models.full import full_responses
+from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.suffix import SuffixEngine
 
 N_CTX, N_STEPS = 12, 9

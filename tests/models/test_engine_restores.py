@@ -10,7 +10,7 @@ import torch
 
 from plateau_lens import ConfigError, EngineError
 from plateau_lens.models.check import check
-from plateau_lens.models.full import full_responses
+from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.interventions import read_input, replaced_input
 from plateau_lens.models.prefix import step_attention
 from plateau_lens.models.suffix import SuffixEngine

@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 
 from plateau_lens import EngineError, SuffixEngine
 from plateau_lens.models import unembedding
-from plateau_lens.models.full import full_responses
+from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.products import Products
 from plateau_lens.models.unembedding import Unembedding
 

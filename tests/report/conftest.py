@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from synthetic_runs import NASTY_LABEL, NASTY_PROMPT, cliff, curve_rows, write_hills, write_run
 
-from plateau_lens.experiments.store import RunFolder
 from plateau_lens.report.build import Report, build_report
+from plateau_lens.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from plateau_lens.experiments.config import dump, load_config
-from plateau_lens.experiments.store import FORMAT, RunFolder
 from plateau_lens.numerics import steps as step_statistics
+from plateau_lens.runs.config import dump, load_config
+from plateau_lens.runs.folder import FORMAT, RunFolder
 
 KINDS = ("model-generated", "random", "synthetic-structured", "synthetic-baseline", "sae-reconstruction")
 NASTY_LABEL = "<b>$x$ & y|</b></script>"

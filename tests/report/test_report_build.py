@@ -6,9 +6,9 @@ import pytest
 from synthetic_runs import write_hills
 
 from plateau_lens import RunFolderError
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import figures
 from plateau_lens.report.build import Report, build_report
+from plateau_lens.report.sections import drawings as figures
+from plateau_lens.runs.folder import RunFolder
 
 SMALL = {"pairs": 3, "experiments": ("from",), "schedules": ("absolute",), "responses": ("l2",)}
 

@@ -12,9 +12,10 @@ import pytest
 from synthetic_runs import cliff, curve_rows, write_hills, write_run
 
 from plateau_lens.cli import invoke
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import claims, run_data
+from plateau_lens.report import run_data
 from plateau_lens.report.build import build_report
+from plateau_lens.report.sections import claims
+from plateau_lens.runs.folder import RunFolder
 
 REAL, RANDOM, BASELINE, STRUCTURED = (
     "model-generated",

@@ -9,9 +9,11 @@ import pytest
 from synthetic_runs import cliff, code_rows, curve_rows, write_hills, write_run
 
 from plateau_lens import RunFolderError
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import controls, figures, run_data
+from plateau_lens.report import run_data
 from plateau_lens.report.build import build_report
+from plateau_lens.report.sections import controls
+from plateau_lens.report.sections import drawings as figures
+from plateau_lens.runs.folder import RunFolder
 
 KINDS = ("model-generated", "random", "synthetic-baseline")
 

@@ -9,11 +9,13 @@ import pytest
 from scipy import stats
 from synthetic_runs import cliff, curve_rows, write_hills, write_run
 
-from plateau_lens.experiments.store import RunFolder
 from plateau_lens.numerics.comparisons import holm
-from plateau_lens.report import differences, estimates, run_data, tables
+from plateau_lens.report import estimates, run_data
 from plateau_lens.report.build import build_report
 from plateau_lens.report.run_data import Group
+from plateau_lens.report.sections import differences
+from plateau_lens.report.sections import summary as tables
+from plateau_lens.runs.folder import RunFolder
 
 AP_RELATIVE = Group("from", "ap", "l2", "relative")
 MS_ABSOLUTE = Group("toward", "ms", "l2", "absolute")

@@ -11,12 +11,15 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_runs import KINDS, cliff, curve_rows, write_hills, write_run
 
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import figures, run_data, sensitivity, style
+from plateau_lens.report import run_data
 from plateau_lens.report.build import compute
-from plateau_lens.report.distributions import Row, draw_distributions
-from plateau_lens.report.figures import Drawing, Skipped
+from plateau_lens.report.figures import style
+from plateau_lens.report.figures.distributions import Row, draw_distributions
 from plateau_lens.report.run_data import Sample
+from plateau_lens.report.sections import drawings as figures
+from plateau_lens.report.sections import sensitivity
+from plateau_lens.report.sections.drawings import Drawing, Skipped
+from plateau_lens.runs.folder import RunFolder
 
 STYLES = style.kind_styles(["model-generated", "random", "late"])
 

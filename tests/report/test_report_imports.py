@@ -6,17 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from plateau_lens.experiments.store import RunFolder
+from plateau_lens.runs.folder import RunFolder
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from rich.console import Console
 from plateau_lens.cli.claims import claims_command
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import explore, figures, ladder_figure, page
+from plateau_lens.runs.folder import RunFolder
+from plateau_lens.report import page
+from plateau_lens.report.sections import drawings as figures, explorer as explore
+from plateau_lens.report.figures import ladder as ladder_figure
 from plateau_lens.report.build import build_report
-from plateau_lens.report.summary import print_summary
+from plateau_lens.cli.summary import print_summary
 {extra}
 folder = RunFolder.open(Path({path!r}))
 build_report(folder, only_tables=True)

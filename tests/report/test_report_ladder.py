@@ -12,9 +12,13 @@ import polars as pl
 import pytest
 from synthetic_runs import write_hills
 
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import figures, ladder, run_data, style, tables
-from plateau_lens.report.figures import Drawing, Skipped
+from plateau_lens.report import run_data
+from plateau_lens.report.figures import style
+from plateau_lens.report.sections import drawings as figures
+from plateau_lens.report.sections import ladder
+from plateau_lens.report.sections import summary as tables
+from plateau_lens.report.sections.drawings import Drawing, Skipped
+from plateau_lens.runs.folder import RunFolder
 
 KINDS = ("isotropic", "own", "model-generated", "sae-reconstruction", "random", "synthetic-structured")
 SMALL = {"experiments": ("toward", "from"), "responses": ("l2",)}

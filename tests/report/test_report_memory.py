@@ -11,8 +11,9 @@ import pytest
 from synthetic_runs import write_hills
 
 from plateau_lens import RunFolder
-from plateau_lens.report import controls, run_data
+from plateau_lens.report import run_data
 from plateau_lens.report.build import build_report
+from plateau_lens.report.sections import controls
 
 
 def test_a_report_reads_no_table_of_all_curves_or_steps(
@@ -73,7 +74,7 @@ def test_values_are_in_the_order_of_the_pairs_whatever_the_tables(run_path: Path
 def test_a_line_of_many_pairs_has_no_more_points_than_can_be_seen() -> None:
     from matplotlib.figure import Figure
 
-    from plateau_lens.report.style import kind_styles
+    from plateau_lens.report.figures.style import kind_styles
 
     axes = Figure().subplots()
     values = np.random.default_rng(0).normal(size=50_000)

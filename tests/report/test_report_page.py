@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from synthetic_runs import NASTY_LABEL, NASTY_PROMPT, write_hills
 
-from plateau_lens.experiments.store import RunFolder
 from plateau_lens.report import run_data
 from plateau_lens.report.build import Report, build_report
-from plateau_lens.report.explore import median_curves
+from plateau_lens.report.sections.explorer import median_curves
+from plateau_lens.runs.folder import RunFolder
 
 
 class Reader(HTMLParser):

@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 from synthetic_runs import write_hills
 
-from plateau_lens.experiments.config import load_config
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import published, run_data, tables
+from plateau_lens.report import run_data
 from plateau_lens.report.build import build_report
 from plateau_lens.report.run_data import Group
+from plateau_lens.report.sections import published
+from plateau_lens.report.sections import summary as tables
+from plateau_lens.runs.config import load_config
+from plateau_lens.runs.folder import RunFolder
 
 MS_RELATIVE = Group("toward", "ms", "l2", "relative")
 MS_ABSOLUTE = Group("toward", "ms", "l2", "absolute")

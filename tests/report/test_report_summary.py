@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from synthetic_runs import write_hills
 
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report.summary import print_summary
+from plateau_lens.cli.summary import print_summary
+from plateau_lens.runs.folder import RunFolder
 
 DASH = "\N{EN DASH}"
 

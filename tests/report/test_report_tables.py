@@ -8,10 +8,12 @@ import polars as pl
 import pytest
 from synthetic_runs import cliff, curve_rows, write_hills, write_run
 
-from plateau_lens.experiments.config import load_config
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import definitions, estimates, render, run_data, sensitivity, tables
+from plateau_lens.report import definitions, estimates, render, run_data
 from plateau_lens.report.build import build_report
+from plateau_lens.report.sections import sensitivity
+from plateau_lens.report.sections import summary as tables
+from plateau_lens.runs.config import load_config
+from plateau_lens.runs.folder import RunFolder
 
 DASH = "\N{EN DASH}"
 MS_L2 = {"experiment": "toward", "statistic": "ms", "response": "l2", "schedule": "absolute"}

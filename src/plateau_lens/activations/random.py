@@ -16,7 +16,7 @@ class Random(Kind):
     """Normal with the population's mean and covariance."""
 
     divisor: Literal["n-1", "n"] = "n-1"
-    """Of the covariance; ``n`` is the notebooks' (see `plateau_lens.experiments.convention`)."""
+    """Of the covariance; ``n`` is the notebooks' (see `plateau_lens.runs.convention`)."""
 
     def draw(self, block: PairBlock, purpose: str) -> Float[torch.Tensor, "pair d_model"]:
         """See `plateau_lens.activations.population.Population.gaussian`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from plateau_lens._devices import double, for_float64
 from plateau_lens._errors import EngineError
 from plateau_lens.bench import random_gpt2
 from plateau_lens.bench.flops import suffix_flops
@@ -23,8 +24,7 @@ from plateau_lens.bench.targets import judge
 from plateau_lens.bench.timing import Ratio, Work, interleaved, ratio
 from plateau_lens.bench.transformer_lens import TransformerLens
 from plateau_lens.bench.unembeddings import unembeddings
-from plateau_lens.models.devices import double, for_float64
-from plateau_lens.models.full import full_responses
+from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.sources import load_model
 from plateau_lens.models.suffix import SuffixEngine
 

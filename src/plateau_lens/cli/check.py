@@ -7,7 +7,7 @@ from rich.table import Table
 
 from plateau_lens import presets
 from plateau_lens._errors import EngineError
-from plateau_lens.experiments.config import load_config
+from plateau_lens.runs.config import load_config
 
 DEFAULT_SITE = "blocks.1.hook_resid_pre"
 

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from plateau_lens.experiments.store import RunFolder
+from plateau_lens.runs.folder import RunFolder
 
 _WIDTHS = {"figure: measure": 38, "verdict": 12, "effect [95 %]": 26, "p (Holm)": 8, "n": 4, "needed": 7}
 _WIDTH = sum(_WIDTHS.values()) + len(_WIDTHS) - 1
@@ -18,7 +18,8 @@ _STYLES = {"holds": "bold green", "fails": "bold red", "undecided": "yellow", "n
 
 def claims_command(path: Path) -> None:
     """Print what a run says of the paper's claims, and the realism of its SAE; loads no model."""
-    from plateau_lens.report import claims, ladder, run_data
+    from plateau_lens.report import run_data
+    from plateau_lens.report.sections import claims, ladder
 
     data = run_data.load(RunFolder.open(path))
     console = Console(highlight=False)

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from plateau_lens._errors import RunFolderError
-from plateau_lens.experiments.store import RunFolder
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.comparisons import compare_means
 from plateau_lens.numerics.survival import Survival, kaplan_meier
 from plateau_lens.report.run_data import bounded
+from plateau_lens.runs.folder import RunFolder
 
 ROW = ["experiment", "schedule", "response", "statistic", "kind"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from plateau_lens.experiments.config import load_config
+from plateau_lens.runs.config import load_config
 
 
 def fetch_command(source: str) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from plateau_lens.experiments.store import RunFolder
+from plateau_lens.runs.folder import RunFolder
 
 
 def report_command(path: Path) -> None:
     """Rebuild everything that can be seen, from the run folder alone."""
+    from plateau_lens.cli.summary import print_summary
     from plateau_lens.report.build import build_report
-    from plateau_lens.report.summary import print_summary
 
     folder = RunFolder.open(path)
     built = build_report(folder)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from plateau_lens.experiments.config import load_config, parse_assignment
+from plateau_lens.runs.config import load_config, parse_assignment
 
 
 def run_command(
@@ -24,8 +24,8 @@ def run_command(
     force: bool = False,
 ) -> None:
     """Run, showing progress; end with the summary table and the report's path."""
+    from plateau_lens.cli.summary import print_summary
     from plateau_lens.experiments.run import run
-    from plateau_lens.report.summary import print_summary
 
     overrides = {**options, **dict(parse_assignment(text) for text in assignments)}
     config = load_config(source, overrides)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plateau_lens.experiments.config import RunConfig
 from plateau_lens.glossary import Experiment
+from plateau_lens.runs.config import RunConfig
 
 
 @dataclass(frozen=True)

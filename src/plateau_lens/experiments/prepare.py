@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from plateau_lens._devices import for_float64
 from plateau_lens._digest import sha256
 from plateau_lens._errors import ConfigError, ResourceError
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import make_kinds
-from plateau_lens.experiments.config import RunConfig
-from plateau_lens.experiments.pairing import Pairing, RunFacts, pair
-from plateau_lens.experiments.plugins import load_plugins
 from plateau_lens.models.centring import resolve_centre
-from plateau_lens.models.devices import for_float64
 from plateau_lens.models.memory import give_back
 from plateau_lens.models.sources import LoadedModel, load_model
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.prompts.sources import Prompts, load_prompts
+from plateau_lens.runs.config import RunConfig
+from plateau_lens.runs.plugins import load_plugins
 from plateau_lens.saes.dictionary import load_dictionary
+from plateau_lens.saes.fit import Pairing, RunFacts, pair
 
 if TYPE_CHECKING:
     from plateau_lens.saes.dictionary import Dictionary
@@ -98,7 +98,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
     Args:
         config: as asked for.
         resources: of the same configuration.
-        force: go on with an SAE that does not fit (see `plateau_lens.experiments.pairing`).
+        force: go on with an SAE that does not fit (see `plateau_lens.saes.fit`).
 
     Raises:
         ResourceError: for prompts that cannot be had, or an SAE that does not fit.

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from plateau_lens._errors import RunFolderError
-from plateau_lens.experiments import config as configuration
-from plateau_lens.experiments.config import RunConfig
-from plateau_lens.experiments.measure import measure_steps, resolve_statistics
 from plateau_lens.experiments.plan import Unit, plan
-from plateau_lens.experiments.store import FORMAT, RunFolder
+from plateau_lens.runs import config as configuration
+from plateau_lens.runs.config import RunConfig
+from plateau_lens.runs.folder import FORMAT, RunFolder
+from plateau_lens.steps.measure import measure_steps, resolve_statistics
 
 if TYPE_CHECKING:
     import torch

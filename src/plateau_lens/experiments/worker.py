@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plateau_lens._devices import for_float64
 from plateau_lens._errors import ConfigError
 from plateau_lens.activations.codes import CodeKind, CodeProperties, code_properties
 from plateau_lens.activations.model_generated import ModelGenerated
@@ -22,7 +23,6 @@ from plateau_lens.experiments.plan import Unit
 from plateau_lens.experiments.prepare import Prepared, Resources
 from plateau_lens.glossary import Experiment
 from plateau_lens.models.centring import centred
-from plateau_lens.models.devices import for_float64
 from plateau_lens.models.suffix import Prefix
 from plateau_lens.numerics.schedules import last_usable_step, offsets
 from plateau_lens.saes.firing import Firing

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from plateau_lens._devices import double
 from plateau_lens.models import interventions
-from plateau_lens.models.devices import double
-from plateau_lens.models.full import full_responses
+from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.suffix import SuffixEngine
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plateau_lens.models.devices import double, has_float64
+from plateau_lens._devices import double, has_float64
 
 
 def l2_response(read_out: Float[Tensor, "pair step d_model"]) -> Float[Tensor, "pair step"]:

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plateau_lens._devices import double
 from plateau_lens._errors import EngineError
 from plateau_lens.models import interventions
-from plateau_lens.models.devices import double
 from plateau_lens.models.products import Products
 
 if TYPE_CHECKING:

@@ -183,7 +183,7 @@ def _draw(
     """Inverse-CDF sampling: one uniform number a row, not one a vocabulary entry."""
     import torch
 
-    from plateau_lens.models.devices import double
+    from plateau_lens._devices import double
 
     # float64, because float32 cumulative sums over a vocabulary would clip the tail that T = 1 must keep
     cdf = double(torch.softmax(logits.float() / temperature, dim=-1)).cumsum(dim=-1)

@@ -9,24 +9,16 @@ from pathlib import Path
 import polars as pl
 
 from plateau_lens._errors import RunFolderError
-from plateau_lens.experiments.store import RunFolder, whole_file
-from plateau_lens.report import (
-    claims,
-    controls,
-    differences,
-    figures,
-    ladder,
-    page,
-    published,
-    run_data,
-    sensitivity,
-    style,
-    tables,
-)
-from plateau_lens.report.controls import Controls
-from plateau_lens.report.figures import Drawing, Skipped
+from plateau_lens.report import page, run_data
+from plateau_lens.report.figures import style
 from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import RunData
+from plateau_lens.report.sections import claims, controls, differences, ladder, published, sensitivity
+from plateau_lens.report.sections import drawings as figures
+from plateau_lens.report.sections import summary as tables
+from plateau_lens.report.sections.controls import Controls
+from plateau_lens.report.sections.drawings import Drawing, Skipped
+from plateau_lens.runs.folder import RunFolder, whole_file
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from plateau_lens.experiments.config import Convention, RunConfig
 from plateau_lens.glossary import Experiment, Response, Schedule, Statistic
+from plateau_lens.runs.config import Convention, RunConfig
 
 CENSORED = (
     "Censored: the event was not seen within the usable steps of a curve, so that its step is only known to lie "

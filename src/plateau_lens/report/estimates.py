@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
-from plateau_lens.experiments.config import RunConfig
 from plateau_lens.numerics import survival
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.intervals import (
@@ -20,6 +19,7 @@ from plateau_lens.numerics.intervals import (
 )
 from plateau_lens.numerics.survival import Distance, Survival, kaplan_meier
 from plateau_lens.report.run_data import Sample
+from plateau_lens.runs.config import RunConfig
 
 
 def _with_ends(name: str) -> tuple[str, str, str]:

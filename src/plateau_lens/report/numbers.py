@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from plateau_lens.report.controls import Controls
+from plateau_lens.report.sections.controls import Controls
 
 
 @dataclass(frozen=True)

@@ -10,23 +10,16 @@ from typing import Any, NamedTuple
 import polars as pl
 import yaml
 
-from plateau_lens.experiments.config import RunConfig, dump
 from plateau_lens.glossary import PAPER_WORDS, RESPONSE_NAMES
-from plateau_lens.report import (
-    claims,
-    controls,
-    definitions,
-    differences,
-    ladder,
-    published,
-    sensitivity,
-    tables,
-)
-from plateau_lens.report.explore import explorer
-from plateau_lens.report.figures import Drawing
+from plateau_lens.report import definitions
+from plateau_lens.report.figures.style import PAGE_WIDTH, kind_styles, save
 from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, RunData
-from plateau_lens.report.style import PAGE_WIDTH, kind_styles, save
+from plateau_lens.report.sections import claims, controls, differences, ladder, published, sensitivity
+from plateau_lens.report.sections import summary as tables
+from plateau_lens.report.sections.drawings import Drawing
+from plateau_lens.report.sections.explorer import explorer
+from plateau_lens.runs.config import RunConfig, dump
 
 _PROMPTS = 10
 """Prompts shown, out of all."""

@@ -11,8 +11,6 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from plateau_lens._errors import RunFolderError
-from plateau_lens.experiments.config import RunConfig
-from plateau_lens.experiments.store import RunFolder
 from plateau_lens.glossary import (
     EXPERIMENTS,
     RESPONSES,
@@ -23,6 +21,8 @@ from plateau_lens.glossary import (
     Schedule,
     Statistic,
 )
+from plateau_lens.runs.config import RunConfig
+from plateau_lens.runs.folder import RunFolder
 
 REFERENCE = "model-generated"
 """The kind that every other one is measured against."""

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from plateau_lens._devices import for_float64
 from plateau_lens._digest import sha256
 from plateau_lens._errors import ResourceError, nearest
-from plateau_lens.models.devices import for_float64
 
 if TYPE_CHECKING:
     from sae_lens import SAE

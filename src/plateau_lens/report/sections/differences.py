@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from plateau_lens.experiments.config import RunConfig
 from plateau_lens.numerics.comparisons import Difference, difference, equivalence, holm
 from plateau_lens.report import definitions, render
 from plateau_lens.report.estimates import DISTANCES, survivals
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData, Sample
+from plateau_lens.runs.config import RunConfig
 
 QUANTITIES = {"mean": "mean", "ks": "KS distance", "wasserstein": "Wasserstein distance"}
 """Column value to name."""

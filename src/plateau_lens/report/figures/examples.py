@@ -11,8 +11,7 @@ from jaxtyping import Float, Int
 
 from plateau_lens.glossary import Response
 from plateau_lens.numerics.steps import StepValues, max_slope_step
-from plateau_lens.report.run_data import Curves
-from plateau_lens.report.style import (
+from plateau_lens.report.figures.style import (
     LEAST_TEXT,
     PAGE_WIDTH,
     KindStyle,
@@ -21,6 +20,7 @@ from plateau_lens.report.style import (
     legend_columns,
     paper_style,
 )
+from plateau_lens.report.run_data import Curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from jaxtyping import Float
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.report import definitions
-from plateau_lens.report.examples import Y_LABELS
+from plateau_lens.report.figures.examples import Y_LABELS
+from plateau_lens.report.figures.style import KindStyle, kind_styles
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, RESPONSE_SYMBOLS, Curves, Group, RunData
-from plateau_lens.report.style import KindStyle, kind_styles
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -17,8 +17,7 @@ from plateau_lens.numerics.intervals import UNDEFINED as UNDEFINED_ESTIMATE
 from plateau_lens.numerics.intervals import distance_interval, percentile_interval
 from plateau_lens.report import definitions, render
 from plateau_lens.report.estimates import ends, of, pair_bootstrap
-from plateau_lens.report.run_data import RunData
-from plateau_lens.report.style import (
+from plateau_lens.report.figures.style import (
     PAGE_WIDTH,
     KindStyle,
     drawable,
@@ -26,6 +25,7 @@ from plateau_lens.report.style import (
     legend_height,
     paper_style,
 )
+from plateau_lens.report.run_data import RunData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

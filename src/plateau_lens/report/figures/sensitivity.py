@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from plateau_lens.report.style import (
+from plateau_lens.report.figures.style import (
     PAGE_WIDTH,
     KindStyle,
     drawable,

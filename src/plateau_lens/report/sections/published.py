@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from plateau_lens.experiments.config import RunConfig
 from plateau_lens.numerics import statistics
 from plateau_lens.report import render
 from plateau_lens.report.run_data import Group, RunData
+from plateau_lens.runs.config import RunConfig
 
 
 class Published(NamedTuple):

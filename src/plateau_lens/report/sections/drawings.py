@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.glossary import SCHEDULES, Response, Schedule
-from plateau_lens.report import controls, definitions, ladder
-from plateau_lens.report.distributions import Row, censored_share, draw_distributions
-from plateau_lens.report.examples import Column, draw_examples
-from plateau_lens.report.ladder_figure import draw_ladder
+from plateau_lens.report import definitions
+from plateau_lens.report.figures.distributions import Row, censored_share, draw_distributions
+from plateau_lens.report.figures.examples import Column, draw_examples
+from plateau_lens.report.figures.ladder import draw_ladder
+from plateau_lens.report.figures.sensitivity import draw_thresholds
+from plateau_lens.report.figures.style import kind_styles
 from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import (
     EXPERIMENT_NAMES,
@@ -22,8 +24,7 @@ from plateau_lens.report.run_data import (
     RunData,
     Sample,
 )
-from plateau_lens.report.style import kind_styles
-from plateau_lens.report.thresholds import draw_thresholds
+from plateau_lens.report.sections import controls, ladder
 
 if TYPE_CHECKING:
     import polars as pl

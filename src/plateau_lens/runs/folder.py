@@ -27,7 +27,7 @@ import yaml
 
 from plateau_lens._digest import sha256
 from plateau_lens._errors import RunFolderError
-from plateau_lens.experiments.config import RunConfig
+from plateau_lens.runs.config import RunConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import polars as pl
 
 from plateau_lens.glossary import STATISTIC_NAMES, Experiment, Statistic
-from plateau_lens.report import definitions, published, render
+from plateau_lens.report import definitions, render
 from plateau_lens.report.estimates import KIND_SCHEMA, kind_rows, of
 from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData
+from plateau_lens.report.sections import published
 
 COLUMNS = ("kind", "n", "defined", "mean", "sd", "median", "q25", "q75", "censored", "KS", "Wasserstein")
 PUBLISHED_COLUMNS = ("published", "published KS")

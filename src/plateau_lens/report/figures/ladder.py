@@ -10,7 +10,7 @@ import polars as pl
 
 from plateau_lens.report import render
 from plateau_lens.report.estimates import of
-from plateau_lens.report.style import COLUMN_WIDTH, KindStyle, drawable, paper_style
+from plateau_lens.report.figures.style import COLUMN_WIDTH, KindStyle, drawable, paper_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

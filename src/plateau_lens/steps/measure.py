@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plateau_lens.experiments.config import RunConfig
 from plateau_lens.glossary import Response
 from plateau_lens.numerics import steps
 from plateau_lens.numerics.steps import StepValues
+from plateau_lens.runs.config import RunConfig
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from plateau_lens.experiments.store import RunFolder
+    from plateau_lens.runs.folder import RunFolder
 
 AP_SHARE = 0.1
 """Automatic AP threshold, as a share of the median end-of-path L2; on GPT-2 that is about the paper's 20."""

@@ -11,11 +11,12 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from plateau_lens.experiments.store import RunFolder
-from plateau_lens.report import render, run_data, tables
+from plateau_lens.report import render, run_data
 from plateau_lens.report.estimates import kind_rows, of
 from plateau_lens.report.render import UNDEFINED
 from plateau_lens.report.run_data import RESPONSE_SYMBOLS, STATISTIC_SYMBOLS, Group, RunData
+from plateau_lens.report.sections import summary as tables
+from plateau_lens.runs.folder import RunFolder
 
 _PIPE_WIDTH = 100
 _FULL_WIDTH = 98

@@ -19,11 +19,11 @@ from pydantic import (
 
 from plateau_lens import presets
 from plateau_lens._errors import ConfigError, nearest
-from plateau_lens.experiments.convention import apply_convention
 from plateau_lens.glossary import SCHEDULES, Experiment, Response, Schedule
+from plateau_lens.runs.convention import apply_convention
 
 Convention = Literal["paper", "notebook"]
-"""See `plateau_lens.experiments.convention`."""
+"""See `plateau_lens.runs.convention`."""
 
 
 class _Section(BaseModel):

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from plateau_lens.report import render
-from plateau_lens.report.run_data import Sample
-from plateau_lens.report.style import (
+from plateau_lens.report.figures.style import (
     PAGE_WIDTH,
     KindStyle,
     drawable,
@@ -20,6 +19,7 @@ from plateau_lens.report.style import (
     legend_height,
     paper_style,
 )
+from plateau_lens.report.run_data import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

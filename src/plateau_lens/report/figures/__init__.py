@@ -1,0 +1,1 @@
+"""Drawings of a report: one file a figure."""

@@ -1,0 +1,1 @@
+"""Responses: one file a response, and the registry they join."""

@@ -1,0 +1,1 @@
+"""Step statistics: one file a statistic, and the registry they join."""
