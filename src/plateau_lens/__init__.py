@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from plateau_lens._errors import ConfigError, EngineError, PlateauLensError, ResourceError, RunFolderError
     from plateau_lens.activations.registry import Kind, PairBlock, kind
-    from plateau_lens.experiments.run import run
+    from plateau_lens.execution.compute import run
     from plateau_lens.models.check import check
     from plateau_lens.models.sites import Site
     from plateau_lens.models.sources import LoadedModel, load_model
@@ -40,7 +40,7 @@ _HOME = {
     "kind": "activations.registry",
     "RunConfig": "runs.config",
     "load_config": "runs.config",
-    "run": "experiments.run",
+    "run": "execution.compute",
     "RunFolder": "runs.folder",
     "check": "models.check",
     "Site": "models.sites",

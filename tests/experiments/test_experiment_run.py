@@ -235,7 +235,7 @@ class TestSeconds:
     def test_engine_seconds_are_those_inside_the_engine(
         self, configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        from plateau_lens.experiments import worker
+        from plateau_lens.execution import worker
         from plateau_lens.models.suffix import SuffixEngine
 
         class Clock:
@@ -457,7 +457,7 @@ class TestResuming:
     @pytest.fixture
     def computed(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """Units computed from here on."""
-        from plateau_lens.experiments.worker import Worker
+        from plateau_lens.execution.worker import Worker
 
         units: list[int] = []
         real = Worker.compute

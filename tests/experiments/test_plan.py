@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plateau_lens import RunConfig, load_config
-from plateau_lens.experiments.plan import Unit, plan
+from plateau_lens.execution.plan import Unit, plan
 
 
 def config(**changes: Any) -> RunConfig:
@@ -74,7 +74,7 @@ def test_a_plan_is_pure_data():
 def test_planning_loads_no_torch():
     code = (
         "import sys\n"
-        "from plateau_lens.experiments.plan import plan\n"
+        "from plateau_lens.execution.plan import plan\n"
         "from plateau_lens import load_config\n"
         "assert plan(load_config('smollm2-135m'))\n"
         "print([name for name in ('torch', 'transformers', 'sae_lens', 'polars') if name in sys.modules])"

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from plateau_lens._errors import ResourceError
-from plateau_lens.experiments.prepare import load_resources, prepare
+from plateau_lens.execution.prepare import load_resources, prepare
 from plateau_lens.runs.config import load_config
 from plateau_lens.saes.fit import RunFacts, boundary, pair, same_model
 

@@ -12,7 +12,7 @@ from plateau_lens.runs.config import load_config
 
 def fetch_command(source: str) -> None:
     """Load every resource once, so that each cache holds it; say beforehand what a run would be refused for."""
-    from plateau_lens.experiments.prepare import load_resources, prepare
+    from plateau_lens.execution.prepare import load_resources, prepare
 
     config = load_config(source)
     console = Console(soft_wrap=True)

@@ -1,1 +1,1 @@
-"""Configuration, plan, workers and the run folder."""
+"""Experiments: one file an experiment, and the registry they join."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from plateau_lens._errors import RunFolderError
-from plateau_lens.experiments.plan import Unit, plan
+from plateau_lens.execution.plan import Unit, plan
 from plateau_lens.runs import config as configuration
 from plateau_lens.runs.config import RunConfig
 from plateau_lens.runs.folder import FORMAT, RunFolder
@@ -23,7 +23,7 @@ from plateau_lens.steps.measure import measure_steps, resolve_statistics
 if TYPE_CHECKING:
     import torch
 
-    from plateau_lens.experiments.worker import Shard
+    from plateau_lens.execution.worker import Shard
 
 PACKAGES = (
     "plateau-lens",
@@ -167,8 +167,8 @@ def _compute(
     force: bool,
 ) -> None:
     """Compute what is not whole yet, and everything that follows from the curves."""
-    from plateau_lens.experiments.local import in_process, in_processes
-    from plateau_lens.experiments.prepare import load_resources, prepare
+    from plateau_lens.execution.local import in_process, in_processes
+    from plateau_lens.execution.prepare import load_resources, prepare
     from plateau_lens.models.products import COARSE
 
     tell("loading", 0, sum(len(unit.pair) for unit in plan(config)))

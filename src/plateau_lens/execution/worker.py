@@ -19,8 +19,8 @@ from plateau_lens.activations.codes import CodeKind, CodeProperties, code_proper
 from plateau_lens.activations.model_generated import ModelGenerated
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import PairBlock, make_kinds
-from plateau_lens.experiments.plan import Unit
-from plateau_lens.experiments.prepare import Prepared, Resources
+from plateau_lens.execution.plan import Unit
+from plateau_lens.execution.prepare import Prepared, Resources
 from plateau_lens.glossary import Experiment
 from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix

@@ -9,9 +9,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 
 from plateau_lens._errors import ResourceError
-from plateau_lens.experiments.plan import Unit
-from plateau_lens.experiments.prepare import Prepared, Resources, load_resources
-from plateau_lens.experiments.worker import Shard, Worker
+from plateau_lens.execution.plan import Unit
+from plateau_lens.execution.prepare import Prepared, Resources, load_resources
+from plateau_lens.execution.worker import Shard, Worker
 
 
 def in_process(prepared: Prepared, resources: Resources, units: Sequence[Unit]) -> Generator[Shard]:

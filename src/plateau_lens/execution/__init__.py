@@ -1,0 +1,1 @@
+"""Execution: a run as a plan of work units, and what computes them."""

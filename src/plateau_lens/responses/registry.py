@@ -1,0 +1,99 @@
+"""The registry of responses: how far the model's output has moved from the unperturbed base, step by step.
+
+A new response is a class with one method::
+
+    from plateau_lens import Response, response
+
+    @response("max-logit")
+    class MaxLogit(Response):
+        "How far the largest logit has moved."
+        symbol, title, axis, unit, reads = "ML", "Largest logit", "largest logit, moved by", "logits", "logits"
+        least_slope = 1e-3
+
+        def of(self, seen):  # [pair, step, vocab]
+            top = seen.amax(dim=-1)
+            return (top - top[:, :1]).abs()
+
+What a response says of itself needs no torch: the report reads it without loading any.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from plateau_lens._registry import Described, Registry
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from plateau_lens.models.products import Products
+    from plateau_lens.models.unembedding import Unembedding
+
+Reads = Literal["state", "final", "logits"]
+"""``state``: the residual stream at a read site; ``final``: the last states, behind the final norm; ``logits``: the
+next-token logits of those."""
+
+
+class Response(Described):
+    """One response. Fields are its parameters; `of` measures what the engine read."""
+
+    symbol: ClassVar[str] = ""
+    """What figures and tables call it, e.g. ``L2``; the name in capitals unless given."""
+    title: ClassVar[str] = ""
+    """What it is, in a few words."""
+    axis: ClassVar[str] = ""
+    """Label of an axis, with its unit."""
+    unit: ClassVar[str] = ""
+    """What it is counted in, e.g. ``nats``."""
+    reads: ClassVar[Reads] = "state"
+    """What `of` is given."""
+    least_slope: ClassVar[float | Literal["auto"]] = "auto"
+    """Slope below which a rise is none, response units a step; ``auto``: a small share of what a run's paths reach."""
+    noise: ClassVar[float] = 0.0
+    """Size below which a value is rounding of a float32 model, in `unit`."""
+
+    def of(self, seen: Float[Tensor, "pair step width"]) -> Float[Tensor, "pair step"]:
+        """The response at every step, float64, 0 at step 0.
+
+        Args:
+            seen: what `reads` says: states of d_model, or logits of the vocabulary, float32 or wider.
+        """
+        raise NotImplementedError
+
+    def fast(
+        self, final: Float[Tensor, "pair step d_model"], unembedding: Unembedding, products: Products
+    ) -> Float[Tensor, "pair step"] | None:
+        """The same from final states without whole logits, or None where there is no such way.
+
+        A response that reads logits may have one. The engine holds it against `of` before it uses it.
+        """
+        return None
+
+    @property
+    def read_site(self) -> str:
+        """Where a response that reads a ``state`` reads it; ``auto``: the run's read site."""
+        return "auto"
+
+    @property
+    def short(self) -> str:
+        """`symbol`, or what stands for it."""
+        return self.symbol or self.name.upper()
+
+    @property
+    def heading(self) -> str:
+        """`title`, or what stands for it."""
+        return self.title or self.short
+
+    @property
+    def y_label(self) -> str:
+        """`axis`, or what stands for it."""
+        return self.axis or (f"{self.heading} ({self.unit})" if self.unit else self.heading)
+
+
+RESPONSES: Registry[Response] = Registry("response", "plateau_lens.responses")
+
+
+def response(name: str) -> Any:
+    """Register a `Response` subclass under ``name``."""
+    return RESPONSES.add(name)
