@@ -13,7 +13,7 @@ import numpy as np
 
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.realism import realism
-from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein
+from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein, whole_steps
 
 N_STEPS = 100
 REAL = (49, 14)
@@ -33,7 +33,7 @@ def columns(rng: np.random.Generator, pairs: PairBootstrap, shared: float, case:
     for mean, spread in (REAL, *CASES[case]):
         own = rng.normal(size=pairs.n_pairs)
         value = (mean + spread * (shared * common + math.sqrt(1 - shared**2) * own)).round().clip(1, N_STEPS)
-        found.append(kaplan_meier(pairs, value, value >= N_STEPS, n_steps=N_STEPS))
+        found.append(kaplan_meier(pairs, value, value >= N_STEPS, grid=whole_steps(N_STEPS)))
     return found
 
 

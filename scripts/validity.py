@@ -33,7 +33,7 @@ from plateau_lens.numerics.comparisons import (
     holm,
 )
 from plateau_lens.numerics.intervals import distance_interval, percentile_interval, share_interval
-from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein
+from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein, whole_steps
 
 N_STEPS = 100
 SIZES = (100, 300, 1000)
@@ -121,7 +121,7 @@ def from_curves(
 def survivals(pairs: PairBootstrap, observed: Observed) -> list[Survival]:
     """One survival function a kind."""
     columns = zip(observed.value.T, observed.censored.T, strict=True)
-    return [kaplan_meier(pairs, value, flags, n_steps=N_STEPS) for value, flags in columns]
+    return [kaplan_meier(pairs, value, flags, grid=whole_steps(N_STEPS)) for value, flags in columns]
 
 
 def estimates(found: Sequence[Survival], observed: Observed) -> dict[str, tuple[float, float, float]]:

@@ -18,14 +18,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from plateau_lens._errors import ConfigError, EngineError, PlateauLensError, ResourceError, RunFolderError
     from plateau_lens.activations.registry import Kind, PairBlock, kind
-    from plateau_lens.execution.compute import run
+    from plateau_lens.execution.prepare import Resources, load_resources
+    from plateau_lens.experiments.registry import Experiment, Path, experiment
     from plateau_lens.models.check import check
     from plateau_lens.models.sites import Site
     from plateau_lens.models.sources import LoadedModel, load_model
     from plateau_lens.models.suffix import SuffixEngine
+    from plateau_lens.report.sections.registry import Section, section
+    from plateau_lens.responses.registry import Response, response
     from plateau_lens.runs.config import RunConfig, load_config
     from plateau_lens.runs.folder import RunFolder
     from plateau_lens.saes.dictionary import Dictionary, load_dictionary
+    from plateau_lens.steps.registry import Paths, Statistic, StepValues, statistic
+    from plateau_lens.whole_run import run
 
 __version__ = "0.1.0"
 
@@ -40,9 +45,22 @@ _HOME = {
     "kind": "activations.registry",
     "RunConfig": "runs.config",
     "load_config": "runs.config",
-    "run": "execution.compute",
+    "run": "whole_run",
     "RunFolder": "runs.folder",
     "check": "models.check",
+    "Experiment": "experiments.registry",
+    "Path": "experiments.registry",
+    "experiment": "experiments.registry",
+    "Paths": "steps.registry",
+    "Statistic": "steps.registry",
+    "StepValues": "steps.registry",
+    "statistic": "steps.registry",
+    "Response": "responses.registry",
+    "response": "responses.registry",
+    "Section": "report.sections.registry",
+    "section": "report.sections.registry",
+    "load_resources": "execution.prepare",
+    "Resources": "execution.prepare",
     "Site": "models.sites",
     "LoadedModel": "models.sources",
     "load_model": "models.sources",
@@ -55,23 +73,36 @@ __all__ = [
     "ConfigError",
     "Dictionary",
     "EngineError",
+    "Experiment",
     "Kind",
     "LoadedModel",
     "PairBlock",
+    "Path",
+    "Paths",
     "PlateauLensError",
     "ResourceError",
+    "Resources",
+    "Response",
     "RunConfig",
     "RunFolder",
     "RunFolderError",
+    "Section",
     "Site",
+    "Statistic",
+    "StepValues",
     "SuffixEngine",
     "__version__",
     "check",
+    "experiment",
     "kind",
     "load_config",
     "load_dictionary",
     "load_model",
+    "load_resources",
+    "response",
     "run",
+    "section",
+    "statistic",
 ]
 
 

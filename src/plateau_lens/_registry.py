@@ -24,6 +24,8 @@ class Described(BaseModel):
     """One thing that describes itself. Fields are its parameters, class variables what is known of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    sort: ClassVar[str] = ""
+    """What it is one of, e.g. ``statistic``."""
     name: ClassVar[str] = ""
     """What it is registered and asked for as."""
     place: ClassVar[int] = LAST
@@ -51,7 +53,7 @@ class Registry(Generic[D]):
         """Register a class under ``name``: a decorator. The last one of a name stands."""
 
         def register(made: type[E]) -> type[E]:
-            made.name = name
+            made.sort, made.name = self.sort, name
             self._known[name] = made  # pyright: ignore[reportArgumentType]
             return made
 
@@ -106,12 +108,10 @@ class Registry(Generic[D]):
         """The registered name of what a table has under a label."""
         return str(table.get(label, {}).get(self.sort, label))
 
-    def written_out(self, table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        """The table with every parameter in it, defaults too, and each label's name."""
-        return {
-            label: {self.sort: made.name, **made.model_dump(mode="json")}
-            for label, made in self.make(table).items()
-        }
+
+def written_out(made: Mapping[str, Described]) -> dict[str, dict[str, Any]]:
+    """As the table that `Registry.make` makes the same of: every parameter, defaults too, and each label's name."""
+    return {label: {each.sort: each.name, **each.model_dump(mode="json")} for label, each in made.items()}
 
 
 def _explained(error: ValidationError, where: str, legal: list[str]) -> list[str]:

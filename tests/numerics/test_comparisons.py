@@ -18,13 +18,13 @@ from plateau_lens.numerics.comparisons import (
     pairs_to_equate,
     pairs_to_show,
 )
-from plateau_lens.numerics.survival import kaplan_meier, ks, wasserstein
+from plateau_lens.numerics.survival import kaplan_meier, ks, wasserstein, whole_steps
 
 
 def columns(*values: np.ndarray, seed: int = 0, n_steps: int = 100):
     pairs = PairBootstrap(len(values[0]), seed=seed)
     none = np.zeros(len(values[0]), dtype=bool)
-    return [kaplan_meier(pairs, each, none, n_steps=n_steps) for each in values]
+    return [kaplan_meier(pairs, each, none, grid=whole_steps(n_steps)) for each in values]
 
 
 def of(value: float, se: float, n: int = 10**6) -> Difference:

@@ -11,7 +11,7 @@ from scipy import stats
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.intervals import ratio_interval
 from plateau_lens.numerics.realism import another_sample, realism
-from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein
+from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein, whole_steps
 
 DISTANCES = pytest.mark.parametrize("distance", [ks, wasserstein])
 
@@ -19,7 +19,7 @@ DISTANCES = pytest.mark.parametrize("distance", [ks, wasserstein])
 def columns(*values: np.ndarray, seed: int = 0, n_resamples: int = 500) -> list[Survival]:
     pairs = PairBootstrap(len(values[0]), seed=seed, n_resamples=n_resamples)
     none = np.zeros(len(values[0]), dtype=bool)
-    return [kaplan_meier(pairs, each.round().clip(1, 100), none, n_steps=100) for each in values]
+    return [kaplan_meier(pairs, each.round().clip(1, 100), none, grid=whole_steps(100)) for each in values]
 
 
 def steps(rng: np.random.Generator, n: int, *means: float, shared: float = 0.0) -> list[np.ndarray]:

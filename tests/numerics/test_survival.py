@@ -8,7 +8,7 @@ from scipy import stats
 
 from plateau_lens.numerics import bootstrap
 from plateau_lens.numerics.bootstrap import PairBootstrap
-from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein
+from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein, whole_steps
 
 NAN = np.nan
 
@@ -23,7 +23,7 @@ def sample(value, censored=None, *, n_steps: int = 100, resamples: int = 0) -> S
     value = np.asarray(value, dtype=np.float64)
     flags = np.zeros(value.size, dtype=bool) if censored is None else np.asarray(censored, dtype=bool)
     return kaplan_meier(
-        PairBootstrap(value.size, seed=0, n_resamples=resamples), value, flags, n_steps=n_steps
+        PairBootstrap(value.size, seed=0, n_resamples=resamples), value, flags, grid=whole_steps(n_steps)
     )
 
 
@@ -61,7 +61,7 @@ def test_a_draw_is_the_sample_of_its_pairs(seed: int):
     value, censored = rng.integers(0, 31, 40).astype(float), rng.random(40) < 0.3
     value[::7] = NAN
     pairs = PairBootstrap(40, seed=seed, n_resamples=5)
-    found = kaplan_meier(pairs, value, censored, n_steps=30)
+    found = kaplan_meier(pairs, value, censored, grid=whole_steps(30))
     for draw in range(6):
         drawn = np.repeat(np.arange(40), pairs.counts[draw].astype(int))
         alone = sample(value[drawn], censored[drawn], n_steps=30)
@@ -116,7 +116,7 @@ def test_values_off_the_path_are_refused(value: list[float]):
 
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="3 values, 3 flags, 2 pairs"):
-        kaplan_meier(PairBootstrap(2, seed=0), np.zeros(3), np.zeros(3, dtype=bool), n_steps=10)
+        kaplan_meier(PairBootstrap(2, seed=0), np.zeros(3), np.zeros(3, dtype=bool), grid=whole_steps(10))
 
 
 def test_censoring_by_length_does_not_bias_the_mean():

@@ -17,7 +17,7 @@ from scipy import stats
 
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.intervals import percentile_interval
-from plateau_lens.numerics.survival import kaplan_meier
+from plateau_lens.numerics.survival import kaplan_meier, whole_steps
 
 SIMS, RESAMPLES = 400, 400
 
@@ -69,7 +69,7 @@ def test_a_bound_taken_for_an_event_would_be_found_out(validity: ModuleType):
         observed = scenario.observe(np.random.default_rng(sim), 300)
         none = np.zeros(300, dtype=bool)
         found = kaplan_meier(
-            PairBootstrap(300, seed=sim, n_resamples=200), observed.value[:, 1], none, n_steps=100
+            PairBootstrap(300, seed=sim, n_resamples=200), observed.value[:, 1], none, grid=whole_steps(100)
         )
         _, low, high = percentile_interval(found.mean(), found.n)
         truth = known + validity.truth(scenario)["difference of means"]

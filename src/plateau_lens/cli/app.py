@@ -18,6 +18,14 @@ app = typer.Typer(
 )
 
 Device = Annotated[str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE|MODULE",
+        help="Python file or module of your own that the run was made with; its code is run. Repeatable.",
+    ),
+]
 Dtype = Annotated[str | None, typer.Option(help="float32, float64 or bfloat16.")]
 
 
@@ -68,29 +76,53 @@ def run(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], plugin: Plugins = None
+) -> None:
     """Build tables, figures and page again from a run folder; loads no model."""
     from plateau_lens.cli.report import report_command
 
-    report_command(folder)
+    report_command(folder, plugin or [])
 
 
 @app.command()
-def claims(folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+def measure(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A key of statistics or report, e.g. statistics.ap.threshold=40; repeatable.",
+        ),
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Measure a run's curves again, with other statistics or parameters of them; loads no model."""
+    from plateau_lens.cli.measure import measure_command
+
+    measure_command(folder, set_ or [], plugin or [])
+
+
+@app.command()
+def claims(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], plugin: Plugins = None
+) -> None:
     """Test the paper's claims on a run: holds, fails or undecided, with intervals; loads no model."""
     from plateau_lens.cli.claims import claims_command
 
-    claims_command(folder)
+    claims_command(folder, plugin or [])
 
 
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two run folders or more.")],
+    plugin: Plugins = None,
 ) -> None:
     """Put runs side by side, with intervals on their differences."""
     from plateau_lens.cli.compare import compare_command
 
-    compare_command(folders)
+    compare_command(folders, plugin or [])
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,14 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from plateau_lens.runs.folder import RunFolder
+from plateau_lens.runs.plugins import load_plugins
 
 _WIDTHS = {"figure: measure": 38, "verdict": 12, "effect [95 %]": 26, "p (Holm)": 8, "n": 4, "needed": 7}
 _WIDTH = sum(_WIDTHS.values()) + len(_WIDTHS) - 1
 _STYLES = {"holds": "bold green", "fails": "bold red", "undecided": "yellow", "not measured": "dim"}
 
 
-def claims_command(path: Path) -> None:
+def claims_command(path: Path, plugins: Sequence[str] = ()) -> None:
     """Print what a run says of the paper's claims, and the realism of its SAE; loads no model."""
+    load_plugins(plugins)
     from plateau_lens.report import run_data
     from plateau_lens.report.sections import claims, ladder
 

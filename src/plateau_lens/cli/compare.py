@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from jaxtyping import Bool, Float
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -14,15 +16,17 @@ from rich.table import Table
 from plateau_lens._errors import RunFolderError
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.comparisons import compare_means
-from plateau_lens.numerics.survival import Survival, kaplan_meier
-from plateau_lens.report.run_data import bounded
+from plateau_lens.numerics.survival import Survival, grid_of, kaplan_meier
 from plateau_lens.runs.folder import RunFolder
+from plateau_lens.runs.plugins import load_plugins
+from plateau_lens.steps.registry import STATISTICS
 
 ROW = ["experiment", "schedule", "response", "statistic", "kind"]
 
 
-def compare_command(paths: Sequence[Path]) -> None:
+def compare_command(paths: Sequence[Path], plugins: Sequence[str] = ()) -> None:
     """Print each row that two runs share: means, and the difference to the first run with its interval."""
+    load_plugins(plugins)
     if len(paths) < 2:
         raise RunFolderError(f"compare needs two run folders or more, found {len(paths)}")
     folders = [RunFolder.open(path) for path in paths]
@@ -39,7 +43,7 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
 
     If the pairs that both have come from the same prompts, means and differences are over those pairs, and paired.
     """
-    a, b = (bounded(run, run.scan_steps()) for run in (first, second))
+    a, b = (run.steps() for run in (first, second))
     shared = _same_pairs(first, second, a.join(b, on="pair", how="semi").select("pair").unique())
     paired = shared is not None
     if shared is not None:
@@ -54,9 +58,9 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("first", "second", "difference", "interval"):
         table.add_column(heading, justify="right", no_wrap=True)
-    columns = _survivals(first, a, seed=0), _survivals(second, b, seed=0 if paired else 1)
+    columns = _columns(a, seed=0), _columns(b, seed=0 if paired else 1)
     for key in sorted(columns[0].keys() & columns[1].keys()):
-        one, two = (each[key] for each in columns)
+        one, two = _survivals([each[key] for each in columns], _end(first, second, str(key[3])))
         found = compare_means(two, one)
         table.add_row(
             f"{key[0]} {key[1]}",
@@ -80,15 +84,34 @@ def _same_pairs(first: RunFolder, second: RunFolder, pairs: pl.DataFrame) -> pl.
     return pairs if len(pairs) and a.equals(b) else None
 
 
-def _survivals(run: RunFolder, steps: pl.DataFrame, *, seed: int) -> dict[tuple[object, ...], Survival]:
-    """Every column of step values with its resamples; the same pairs and seed give the same resamples."""
+class _Column(NamedTuple):
+    """The values of one statistic of one kind, and the resamples of their pairs."""
+
+    bootstrap: PairBootstrap
+    value: Float[np.ndarray, " pair"]
+    censored: Bool[np.ndarray, " pair"]
+
+
+def _columns(steps: pl.DataFrame, *, seed: int) -> dict[tuple[object, ...], _Column]:
+    """Every column of values; the same pairs and seed give the same resamples."""
     pairs = steps["pair"].unique().sort()
     bootstrap = PairBootstrap(len(pairs), seed=seed)
-    n_steps = run.config().n_steps
-    found: dict[tuple[object, ...], Survival] = {}
+    found: dict[tuple[object, ...], _Column] = {}
     for key, rows in steps.partition_by(ROW, as_dict=True).items():
         place = pairs.search_sorted(rows["pair"]).to_numpy()
         value, censored = np.full(len(pairs), np.nan), np.zeros(len(pairs), dtype=bool)
         value[place], censored[place] = rows["value"].to_numpy(), rows["censored"].to_numpy()
-        found[key] = kaplan_meier(bootstrap, value, censored, n_steps=n_steps)
+        found[key] = _Column(bootstrap, value, censored)
     return found
+
+
+def _end(first: RunFolder, second: RunFolder, statistic: str) -> int | None:
+    """Where looking stops, in steps, for a statistic that counts them; None for another."""
+    configs = first.config(), second.config()
+    made = [STATISTICS.make({statistic: config.statistics[statistic]})[statistic] for config in configs]
+    return max(config.n_steps for config in configs) if all(each.unit == "step" for each in made) else None
+
+
+def _survivals(columns: Sequence[_Column], n_steps: int | None) -> list[Survival]:
+    grid = grid_of([each.value for each in columns], n_steps)
+    return [kaplan_meier(each.bootstrap, each.value, each.censored, grid=grid) for each in columns]

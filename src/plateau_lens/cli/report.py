@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from plateau_lens.runs.folder import RunFolder
+from plateau_lens.runs.plugins import load_plugins
 
 
-def report_command(path: Path) -> None:
+def report_command(path: Path, plugins: Sequence[str] = ()) -> None:
     """Rebuild everything that can be seen, from the run folder alone."""
+    load_plugins(plugins)
     from plateau_lens.cli.summary import print_summary
     from plateau_lens.report.build import build_report
 

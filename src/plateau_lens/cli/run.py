@@ -25,7 +25,7 @@ def run_command(
 ) -> None:
     """Run, showing progress; end with the summary table and the report's path."""
     from plateau_lens.cli.summary import print_summary
-    from plateau_lens.execution.compute import run
+    from plateau_lens.whole_run import run
 
     overrides = {**options, **dict(parse_assignment(text) for text in assignments)}
     config = load_config(source, overrides)

@@ -1,4 +1,4 @@
-"""A whole run: plan, prepare, compute what is missing, measure, report. Running again resumes."""
+"""A run up to its step values: plan, prepare, compute what is missing, measure. Computing again resumes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from plateau_lens._errors import RunFolderError
+from plateau_lens._errors import ConfigError, RunFolderError
+from plateau_lens.execution.known import require_known
 from plateau_lens.execution.plan import Unit, plan
+from plateau_lens.execution.step_values import MEASURED, measure_again, resolve_statistics, write_steps
+from plateau_lens.experiments.registry import EXPERIMENTS
 from plateau_lens.runs import config as configuration
-from plateau_lens.runs.config import RunConfig
-from plateau_lens.runs.folder import FORMAT, RunFolder
-from plateau_lens.steps.measure import measure_steps, resolve_statistics
+from plateau_lens.runs.config import RunConfig, load_config
+from plateau_lens.runs.folder import FORMAT, OLDER, RunFolder
 
 if TYPE_CHECKING:
     import torch
 
+    from plateau_lens.execution.prepare import Resources
     from plateau_lens.execution.worker import Shard
 
 PACKAGES = (
@@ -45,17 +46,17 @@ Notice = Callable[[str], None]
 """Called with each line that a user should see before the curves are computed."""
 
 
-def run(
+def compute(
     config: RunConfig,
     out: str | Path,
     *,
     workers: int = 1,
     progress: Progress | None = None,
     notice: Notice | None = None,
-    report: bool = True,
     force: bool = False,
+    resources: Resources | None = None,
 ) -> RunFolder:
-    """Run an experiment into a folder, or finish one that was cut short there.
+    """Compute an experiment's curves and step values into a folder, or finish one that was cut short there.
 
     Args:
         config: as asked for; what it resolves to is in the folder's ``config.yaml``.
@@ -63,14 +64,16 @@ def run(
         workers: processes; 1 computes in this one.
         progress: told about every finished unit.
         notice: told how well the SAE fits the run; the manifest has the same under ``pairing``.
-        report: build tables, figures and page at the end.
         force: go on with an SAE that does not fit the run, or reconstructs too little of its activations.
+        resources: the model and SAE of this configuration, loaded already; many runs can share them. With several
+            workers each process loads its own all the same.
 
     Raises:
         PlateauLensError: for whatever the user can mend; shards that are whole stay and are not recomputed.
     """
     tell = progress or (lambda *_: None)
     say = notice or (lambda _: None)
+    require_known(config)
     folder = RunFolder.create(out)
     request = config.model_dump(mode="json")
     manifest = _continue(folder, request)
@@ -79,19 +82,13 @@ def run(
     whole = folder.whole_shards(checksums)
     missing = [unit for unit in units if unit.index not in whole]
     tables = ["config.yaml", "prompts.parquet"]
-    if any(unit.experiments != ("examples",) for unit in units):
+    if any(each.summarised for each in EXPERIMENTS.make(config.experiments).values()):
         tables.append("steps.parquet")
     whole_tables = all((folder.path / name).is_file() for name in tables)
     if missing or not manifest.get("finished") or not whole_tables:
-        _compute(config, folder, manifest, checksums, whole, workers, tell, say, force)
-    else:
-        _use_margin(folder, manifest, config.statistics.equivalence_margin)
-    if report:
-        from plateau_lens.report.build import build_report
-
-        total = sum(len(unit.pair) for unit in units)
-        tell("report", total, total)
-        build_report(folder)
+        _compute(config, folder, manifest, checksums, whole, workers, tell, say, force, resources)
+    elif manifest["format"] != FORMAT or _differences(folder.manifest()["request"], request):
+        measure_again(folder, {key: request[key] for key in MEASURED})
     return folder
 
 
@@ -100,13 +97,13 @@ def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
     if not (folder.path / "manifest.json").is_file():
         return {"format": FORMAT, "request": request}
     manifest = folder.manifest()
-    if manifest.get("format") != FORMAT:
+    if manifest.get("format") not in (FORMAT, *OLDER):
         raise RunFolderError(
             f"{folder.path} has format {manifest.get('format')!r}, this version writes format {FORMAT}; "
             "choose another --out"
         )
     found = _with_defaults(manifest.get("request", {}))
-    differences = _differences(_measured(found), _measured(request))
+    differences = _differences(_computed(found), _computed(request))
     if differences:
         raise RunFolderError(
             f"{folder.path} holds another run, which this one cannot resume:\n  "
@@ -116,31 +113,16 @@ def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
     return {**manifest, "request": request}
 
 
-def _measured(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A request less what the report alone uses: that can change, or be new, with nothing to measure again."""
-    statistics = {
-        key: value for key, value in request.get("statistics", {}).items() if key != "equivalence_margin"
-    }
-    return {**request, "statistics": statistics}
-
-
-def _use_margin(folder: RunFolder, manifest: Mapping[str, Any], margin: float) -> None:
-    """Let a finished run be reported with another margin than it was measured with."""
-    resolved = folder.config()
-    if resolved.statistics.equivalence_margin == margin:
-        return
-    statistics = resolved.statistics.model_copy(update={"equivalence_margin": margin})
-    folder.write_text(
-        "config.yaml", configuration.dump(resolved.model_copy(update={"statistics": statistics}))
-    )
-    folder.write_manifest(manifest)
+def _computed(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request less what touches no curve: that can change, or be new, with nothing to compute again."""
+    return {key: value for key, value in request.items() if key not in MEASURED}
 
 
 def _with_defaults(request: dict[str, Any]) -> dict[str, Any]:
     """A request as this version writes it: keys that came since have their defaults."""
     try:
-        return RunConfig.model_validate(request).model_dump(mode="json")
-    except ValidationError:
+        return load_config(request).model_dump(mode="json")
+    except ConfigError:
         return request
 
 
@@ -165,6 +147,7 @@ def _compute(
     tell: Progress,
     say: Notice,
     force: bool,
+    resources: Resources | None,
 ) -> None:
     """Compute what is not whole yet, and everything that follows from the curves."""
     from plateau_lens.execution.local import in_process, in_processes
@@ -172,7 +155,7 @@ def _compute(
     from plateau_lens.models.products import COARSE
 
     tell("loading", 0, sum(len(unit.pair) for unit in plan(config)))
-    resources = load_resources(config)
+    resources = resources or load_resources(config)
     prepared = prepare(config, resources, force=force)
     for line in prepared.pairing.lines() if prepared.pairing else ():
         say(line)
@@ -204,7 +187,7 @@ def _compute(
     tell("statistics", total, total)
     resolved = resolve_statistics(prepared.config, folder)
     folder.write_text("config.yaml", configuration.dump(resolved))
-    _write_steps(folder, resolved)
+    write_steps(folder, resolved)
     manifest["finished"] = _now()
     folder.write_manifest(manifest)
 
@@ -297,12 +280,3 @@ def _write_prompts(folder: RunFolder, units: list[Unit], tokens: Any, text: list
         schema={"pair": pl.Int64, "prompt": pl.Int64, "tokens": pl.List(pl.Int64), "text": pl.String},
     )
     folder.write_table("prompts.parquet", table)
-
-
-def _write_steps(folder: RunFolder, config: RunConfig) -> None:
-    """Block by block, each sorted: neither the curves nor the steps of a whole run need fit into memory."""
-    if set(config.experiments) <= {"examples"}:
-        return
-    order = ("experiment", "schedule", "response", "statistic", "kind", "pair")
-    measured = (measure_steps(config, block.collect()) for block in folder.curve_blocks())
-    folder.write_blocks("steps.parquet", (steps.sort(order) for steps in measured if len(steps)))

@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from plateau_lens.glossary import Experiment
+from plateau_lens.experiments.registry import EXPERIMENTS, Experiment, PairSet
 from plateau_lens.runs.config import RunConfig
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A block of pairs with every experiment, kind and schedule of them; becomes one shard."""
+    """A set of pairs with every experiment, kind and schedule of them; becomes one shard."""
 
     index: int
-    experiments: tuple[Experiment, ...]
-    pair: tuple[int, ...]
-    """Indices of the pairs; what their randomness is seeded by."""
-    prompt: tuple[int, ...]
-    """Which prompt each pair's base comes from."""
-    hop: tuple[int, ...]
-    """Which other prompt gives the model-generated target (see `Population.others`)."""
+    experiments: tuple[str, ...]
+    """Labels of the experiments."""
+    pairs: PairSet
+
+    @property
+    def pair(self) -> tuple[int, ...]:
+        """Indices of the pairs."""
+        return self.pairs.pair
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """Which prompt each pair's base comes from."""
+        return self.pairs.prompt
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """pair, prompt and hop as arrays."""
-        return np.array(self.pair), np.array(self.prompt), np.array(self.hop)
+        return np.array(self.pairs.pair), np.array(self.pairs.prompt), np.array(self.pairs.hop)
 
 
 def plan(config: RunConfig) -> list[Unit]:
     """Cut a run into units.
 
-    Pairs ``0..pairs-1`` take prompt ``i`` each; the examples of Figure 1 come after them, one unit a base,
-    each of its pairs with the same prompt and another target.
+    Pairs ``0..pairs-1`` take prompt ``i`` each, and are shared by the experiments that have no pairs of their own;
+    those of the others come after them.
     """
+    experiments: Mapping[str, Experiment] = EXPERIMENTS.make(config.experiments, of="experiments")
+    own = {label: list(pairs) for label, pairs in _own_pairs(config, experiments)}
     units: list[Unit] = []
-    main: tuple[Experiment, ...] = tuple(name for name in config.experiments if name != "examples")
-    if main:
-        for start in range(0, config.pairs, config.unit_size):
-            pair = tuple(range(start, min(start + config.unit_size, config.pairs)))
-            units.append(Unit(len(units), main, pair, pair, (1,) * len(pair)))
-    if "examples" in config.experiments:
-        targets = example_targets(config)
-        for base in range(min(config.examples.bases, config.pairs)):
-            first = config.pairs + base * targets
-            pair = tuple(range(first, first + targets))
-            units.append(
-                Unit(len(units), ("examples",), pair, (base,) * targets, tuple(range(1, targets + 1)))
-            )
+    shared = tuple(label for label in experiments if label not in own)
+    for start in range(0, config.pairs if shared else 0, config.unit_size):
+        pair = tuple(range(start, min(start + config.unit_size, config.pairs)))
+        units.append(Unit(len(units), shared, PairSet(pair, pair, (1,) * len(pair))))
+    for label, sets in own.items():
+        units += [Unit(len(units) + i, (label,), pairs) for i, pairs in enumerate(sets)]
     return units
 
 
-def example_targets(config: RunConfig) -> int:
-    """Targets of each example base: as asked, or as many as there are other prompts."""
-    return min(config.examples.targets, config.prompts.population - 1)
+def _own_pairs(config: RunConfig, experiments: Mapping[str, Experiment]):
+    first = config.pairs
+    for label, experiment in experiments.items():
+        found = experiment.pairs(config, first)
+        if found is not None:
+            sets = list(found)
+            first += sum(len(each.pair) for each in sets)
+            yield label, sets

@@ -12,16 +12,19 @@ from jaxtyping import Float, Int
 
 from plateau_lens._devices import for_float64
 from plateau_lens._digest import sha256
-from plateau_lens._errors import ConfigError, ResourceError
+from plateau_lens._errors import ResourceError
+from plateau_lens._registry import written_out
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import make_kinds
+from plateau_lens.execution.known import require_known
+from plateau_lens.experiments.registry import EXPERIMENTS
 from plateau_lens.models.centring import resolve_centre
 from plateau_lens.models.memory import give_back
 from plateau_lens.models.sources import LoadedModel, load_model
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.prompts.sources import Prompts, load_prompts
+from plateau_lens.responses.registry import RESPONSES
 from plateau_lens.runs.config import RunConfig
-from plateau_lens.runs.plugins import load_plugins
 from plateau_lens.saes.dictionary import load_dictionary
 from plateau_lens.saes.fit import Pairing, RunFacts, pair
 
@@ -60,14 +63,7 @@ def load_resources(config: RunConfig) -> Resources:
     Raises:
         ResourceError, ConfigError: for whatever does not exist or does not fit.
     """
-    load_plugins(config.plugins)
-    kinds = make_kinds(config.kinds)
-    in_need = [label for label, kind in kinds.items() if kind.needs_sae]
-    if in_need and config.sae is None:
-        raise ConfigError(
-            f"the kinds {', '.join(in_need)} are made of SAE latents, but the run has no sae; "
-            "set sae.source, or leave them out of kinds"
-        )
+    require_known(config)
     loaded = load_model(
         config.model.source,
         revision=config.model.revision,
@@ -193,10 +189,14 @@ def _resolve(
         label: {"kind": config.kinds[label].get("kind", label), **made.model_dump()}
         for label, made in make_kinds(config.kinds).items()
     }
+    experiments = EXPERIMENTS.make(config.experiments)
+    table["experiments"] = written_out({label: each.resolve(config) for label, each in experiments.items()})
+    responses = RESPONSES.make(config.responses)
+    read_site = str(engine.read_site)
+    table["responses"] = written_out({label: each.resolve(read_site) for label, each in responses.items()})
     for parameters in table["kinds"].values():
         if parameters.get("top_cosine") == "measured":
             parameters["top_cosine"] = top_cosine
-    table["examples"]["kinds"] = config.example_kinds
     if config.step_size == "auto":
         table["step_size"] = float(f"{typical_distance(population) / 100:.6g}")
     return RunConfig.model_validate(table)

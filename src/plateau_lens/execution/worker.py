@@ -21,10 +21,11 @@ from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import PairBlock, make_kinds
 from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
-from plateau_lens.glossary import Experiment
+from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Path
 from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix
 from plateau_lens.numerics.schedules import last_usable_step, offsets
+from plateau_lens.responses.registry import RESPONSES
 from plateau_lens.saes.firing import Firing
 
 if TYPE_CHECKING:
@@ -52,16 +53,6 @@ class _Drawn(NamedTuple):
 
     activation: Float[Tensor, "pair d_model"]
     code: Float[Tensor, "pair d_sae"] | None
-
-
-@dataclass(frozen=True)
-class _Path:
-    """Paths of one experiment and kind: from bases toward targets, one a pair."""
-
-    experiment: Experiment
-    kind: str
-    base: Float[Tensor, "pair d_model"]
-    target: Float[Tensor, "pair d_model"]
 
 
 class _Curves(NamedTuple):
@@ -95,6 +86,8 @@ class Worker:
             None if self.dictionary is None else Firing(self.dictionary, self.population.activations)
         )
         self.kinds = make_kinds(self.config.kinds)
+        self.experiments = EXPERIMENTS.make(self.config.experiments, of="experiments")
+        self.responses = RESPONSES.make(self.config.responses, of="responses")
 
     def compute(self, unit: Unit) -> Shard:
         """Activations, curves and code properties of the unit's pairs."""
@@ -106,10 +99,16 @@ class Worker:
         drawn = self._draw(unit, block)
         activations: dict[str, np.ndarray] = {"pair": pair, "base": _fp32(block.base)}
         curves: list[_Curves] = []
-        for path in self._paths(unit, block, drawn, activations):
-            curves += self._curves(path, prefix, pair, prompt)
+        for label in unit.experiments:
+            experiment = self.experiments[label]
+            labels = experiment.labels(self.config)
+            of_it = {kind: each.activation for kind, each in drawn.items() if kind in labels}
+            for path in experiment.paths(Drawn(block, of_it)):
+                activations |= {name: _fp32(each) for name, each in path.kept.items()}
+                curves += self._curves(label, path, prefix, pair, prompt)
         engine_seconds += sum(each.engine_seconds for each in curves)
-        properties = [] if unit.experiments == ("examples",) else list(_properties(block, drawn))
+        summarised = any(self.experiments[label].summarised for label in unit.experiments)
+        properties = list(_properties(block, drawn)) if summarised else []
         return Shard(unit.index, activations, _curve_table(curves), _code_table(properties), engine_seconds)
 
     def _block(self, pair: np.ndarray, prompt: np.ndarray, hop: np.ndarray) -> PairBlock:
@@ -128,7 +127,9 @@ class Worker:
 
     def _draw(self, unit: Unit, block: PairBlock) -> dict[str, _Drawn]:
         """One activation a pair of each kind the unit needs, as the site has them."""
-        wanted = self.config.example_kinds if unit.experiments == ("examples",) else tuple(self.kinds)
+        wanted = dict.fromkeys(
+            kind for label in unit.experiments for kind in self.experiments[label].labels(self.config)
+        )
         drawn: dict[str, _Drawn] = {}
         for label in wanted:
             kind, purpose = self.kinds[label], f"kind:{label}"
@@ -145,23 +146,9 @@ class Worker:
             drawn[label] = _Drawn(centred(activation.to(block.base), self.engine.centre), code)
         return drawn
 
-    def _paths(
-        self, unit: Unit, block: PairBlock, drawn: dict[str, _Drawn], activations: dict[str, np.ndarray]
-    ) -> Iterator[_Path]:
-        """Every path of the unit; what it leads from and to goes into ``activations`` as well."""
-        if "from" in unit.experiments:
-            fresh = self.population.gaussian(block.rngs("from-target"))
-            activations["target.from"] = _fp32(fresh)
-            for label, (activation, _) in drawn.items():
-                activations[f"base.from.{label}"] = _fp32(activation)
-                yield _Path("from", label, activation, fresh)
-        for experiment in unit.experiments:
-            if experiment != "from":
-                for label, (activation, _) in drawn.items():
-                    activations[f"target.{experiment}.{label}"] = _fp32(activation)
-                    yield _Path(experiment, label, block.base, activation)
-
-    def _curves(self, path: _Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray) -> Iterator[_Curves]:
+    def _curves(
+        self, experiment: str, path: Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray
+    ) -> Iterator[_Curves]:
         apart = (path.target - path.base).double()
         length = torch.linalg.vector_norm(apart, dim=-1)
         # Where base and target coincide there is no direction: NaN, and so is every response.
@@ -169,22 +156,22 @@ class Worker:
         distance = length.cpu().numpy()
         n_steps, step_size = self.config.n_steps, self.config.step_size
         assert isinstance(step_size, float)
-        for schedule in self.config.schedules_of.get(path.experiment, self.config.schedules):
+        for schedule in self.experiments[experiment].schedules or self.config.schedules:
             along = torch.from_numpy(offsets(schedule, distance, n_steps=n_steps, step_size=step_size))
             along = along.to(direction)
             points = torch.addcmul(path.base[:, None], along[..., None], direction[:, None])
             since = time.perf_counter()
-            responses = self.engine.respond(prefix, points, self.config.responses)
+            responses = self.engine.respond(prefix, points, self.responses)
             measured = {name: values.float().cpu().numpy() for name, values in responses.items()}
             engine_seconds = time.perf_counter() - since
             last = last_usable_step(
                 schedule,
                 distance,
                 n_steps=n_steps,
-                step_size=self.config.statistics.cut_size or step_size,
+                step_size=self.config.cut_size or step_size,
                 stop_at_target=self.config.stop_at_target,
             )
-            where = {"experiment": path.experiment, "kind": path.kind, "schedule": schedule}
+            where = {"experiment": experiment, "kind": path.kind, "schedule": schedule}
             known = {"pair": pair, "prompt": prompt, "distance": distance, "last_step": last}
             yield _Curves(where, known, measured, engine_seconds)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from plateau_lens._registry import Described, Registry
 from plateau_lens.glossary import Schedule
@@ -74,6 +74,8 @@ class Experiment(Described):
     """What leads where, e.g. ``from a model-generated base, toward a target of each kind``."""
     summarised: ClassVar[bool] = True
     """Whether its curves are measured and summarised in tables; False for those that are only shown."""
+    varies: ClassVar[Literal["target", "base"]] = "target"
+    """Which end of a path is of a kind."""
 
     schedules: tuple[Schedule, ...] | None = None
     """Instead of the run's own."""
@@ -82,13 +84,17 @@ class Experiment(Described):
         """Pairs of its own, a work unit each, their indices from ``first`` on; None: it shares the run's pairs."""
         return None
 
-    def kinds(self, config: RunConfig) -> tuple[str, ...]:
+    def labels(self, config: RunConfig) -> tuple[str, ...]:
         """Labels of the kinds it needs; all of the run's, unless it says otherwise.
 
         Raises:
             ConfigError: if it asks for one that the run has not.
         """
         return tuple(config.kinds)
+
+    def resolve(self, config: RunConfig) -> Experiment:
+        """The same with every parameter that is ``auto`` written out."""
+        return self
 
     def paths(self, drawn: Drawn) -> Iterator[Path]:
         """Its paths, one set a kind."""

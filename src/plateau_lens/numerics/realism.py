@@ -44,7 +44,7 @@ def another_sample(reference: Survival, distance: Distance) -> Float[np.ndarray,
     Two resamples of the same pairs are such samples of them; every resample is held against the next.
     """
     one, other = reference.beyond[:, 1:], np.roll(reference.beyond[:, 1:], 1, axis=1)
-    return distance(Survival(one, reference.n), Survival(other, reference.n))
+    return distance(Survival(one, reference.n, reference.grid), Survival(other, reference.n, reference.grid))
 
 
 def _excess(kind: Survival, reference: Survival, distance: Distance) -> Float[np.ndarray, " draw"]:

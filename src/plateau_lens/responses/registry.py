@@ -70,6 +70,10 @@ class Response(Described):
         """
         return None
 
+    def resolve(self, read_site: str) -> Response:
+        """The same with every parameter that is ``auto`` written out, given the run's read site."""
+        return self
+
     @property
     def read_site(self) -> str:
         """Where a response that reads a ``state`` reads it; ``auto``: the run's read site."""

@@ -19,11 +19,9 @@ from pydantic import (
 
 from plateau_lens import presets
 from plateau_lens._errors import ConfigError, nearest
-from plateau_lens.glossary import SCHEDULES, Experiment, Response, Schedule
+from plateau_lens.glossary import SCHEDULES, Schedule
 from plateau_lens.runs.convention import apply_convention
-
-Convention = Literal["paper", "notebook"]
-"""See `plateau_lens.runs.convention`."""
+from plateau_lens.runs.renamed import modern, take_moved
 
 
 class _Section(BaseModel):
@@ -71,48 +69,41 @@ class SaeConfig(_Section):
     """SAE id within a SAELens release, e.g. ``blocks.1.hook_resid_pre``."""
 
 
-class ExamplesConfig(_Section):
-    """Figure 1: several targets toward which a few bases are pushed."""
+class ReportConfig(_Section):
+    """What the report alone uses: it can change with nothing to compute or measure again."""
 
-    bases: int = Field(default=3, ge=1)
-    targets: int = Field(default=10, ge=1)
-    kinds: tuple[str, ...] | Literal["auto"] = "auto"
-    """Labels of kinds the run has; auto: model-generated and random as the paper, or the run's first two."""
+    equivalence_margin: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    """Steps: kinds whose means differ by less are called equivalent."""
 
 
-MIN_SLOPE: dict[Response, float | Literal["auto"]] = {"l2": "auto", "kl": 1e-3, "js": 1e-3}
+def _as_table(listed: Any) -> Any:
+    """Let ``[random, model-generated]`` stand for ``{random: {}, model-generated: {}}``; ``false`` leaves one out."""
+    if isinstance(listed, str):
+        return {listed: {}}
+    if isinstance(listed, Sequence):
+        if len(set(map(str, listed))) < len(listed):
+            raise ValueError("names one thing twice")
+        return {str(name): {} for name in listed}
+    if isinstance(listed, Mapping):
+        return {
+            label: {} if params in (None, True) else params
+            for label, params in listed.items()
+            if params is not False
+        }
+    return listed
 
 
-class StatisticsConfig(_Section):
-    """Parameters of the step statistics."""
+Listed = Annotated[dict[str, dict[str, Any]], BeforeValidator(_as_table)]
+"""Label to parameters; a label that is not itself a name says which, e.g. with ``kind: NAME``. Also a list of names."""
 
-    ap_threshold: float | Literal["auto"] = "auto"
-    """L2 that ends a plateau; auto: 10 % of the median end-of-path L2 toward model-generated targets."""
-    min_slope: dict[Response, float | Literal["auto"]] = MIN_SLOPE
-    """Response units a step below which no slope counts; auto for L2: ap_threshold / 1000 (0.02 on GPT-2)."""
-
-    @field_validator("min_slope", mode="after")
-    @classmethod
-    def _with_defaults(cls, given: dict[Response, Any]) -> dict[Response, Any]:
-        return {**MIN_SLOPE, **given}
-
-    ms: Convention = "paper"
-    auc: Convention = "paper"
-    equivalence_margin: float = Field(default=2.0, gt=0)
-    """Steps: kinds whose means differ by less are called equivalent. Used by the report alone."""
-    cut_size: Annotated[float, Field(gt=0)] | None = None
-    """Residual-stream units by which steps up to the target are counted; null: step_size, as it should be."""
-
-
-def _as_table(kinds: Any) -> Any:
-    """Let ``[random, model-generated]`` stand for ``{random: {}, model-generated: {}}``."""
-    if isinstance(kinds, str):
-        return {kinds: {}}
-    if isinstance(kinds, Sequence):
-        return {str(name): {} for name in kinds}
-    if isinstance(kinds, Mapping):
-        return {label: {} if params is None else params for label, params in kinds.items()}
-    return kinds
+LISTED: dict[str, tuple[str, ...]] = {
+    "experiments": ("toward", "from", "examples"),
+    "kinds": (),
+    "responses": ("l2", "kl"),
+    "statistics": ("ms", "ap", "auc", "nl"),
+}
+"""Keys that list what describes itself, with what they hold unless told otherwise. Each is made by the registry of its
+sort, so that plugins can add to it; here they are labels and parameters."""
 
 
 class RunConfig(_Section):
@@ -129,36 +120,43 @@ class RunConfig(_Section):
     """Needed by the kinds that use latents; null for a run without them."""
     pairs: int = Field(default=100, ge=1)
     seed: int = Field(default=0, ge=0)
-    experiments: tuple[Experiment, ...] = ("toward", "from", "examples")
-    kinds: Annotated[dict[str, dict[str, Any]], BeforeValidator(_as_table)]
-    """Label to parameters; a label that is not itself a kind's name says which with ``kind: NAME``."""
+    experiments: Listed = Field(default_factory=lambda: _as_table(LISTED["experiments"]))
+    """See `plateau_lens.experiments`; ``schedules`` of one stands in place of the run's."""
+    kinds: Listed
+    """See `plateau_lens.activations`."""
     schedules: tuple[Schedule, ...] = SCHEDULES
-    schedules_of: dict[Experiment, Annotated[tuple[Schedule, ...], Field(min_length=1)]] = {}
-    """Of an experiment, instead of `schedules`, e.g. ``{toward: [relative], from: [absolute]}``."""
     n_steps: int = Field(default=100, ge=10)
     step_size: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """Absolute schedule, residual-stream units a step; auto: median model-generated distance / 100."""
     stop_at_target: bool = True
-    responses: tuple[Response, ...] = ("l2", "kl")
-    """What is measured at each step; ``js`` costs about as much again as ``kl`` and the model together."""
-    statistics: StatisticsConfig = StatisticsConfig()
-    examples: ExamplesConfig = ExamplesConfig()
+    cut_size: Annotated[float, Field(gt=0)] | None = None
+    """Residual-stream units by which steps up to the target are counted; null: step_size, as it should be."""
+    responses: Listed = Field(default_factory=lambda: _as_table(LISTED["responses"]))
+    """See `plateau_lens.responses`; ``js`` costs about as much again as ``kl`` and the model together."""
+    statistics: Listed = Field(default_factory=lambda: _as_table(LISTED["statistics"]))
+    """See `plateau_lens.steps`."""
+    report: ReportConfig = ReportConfig()
     unit_size: int = Field(default=10, ge=1)
     """Pairs a work unit and shard; has no influence on the numbers."""
     plugins: tuple[str, ...] = ()
-    """Python files or modules that register further kinds."""
+    """Python files or modules that register further kinds, statistics, responses, experiments or report sections."""
 
-    @field_validator("experiments", "schedules", "responses")
+    @field_validator("schedules")
     @classmethod
     def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names or len(set(names)) < len(names):
             raise ValueError("needs at least one name, and none twice")
         return names
 
+    @field_validator("experiments", "responses")
+    @classmethod
+    def _at_least_one(cls, listed: dict[str, Any]) -> dict[str, Any]:
+        if not listed:
+            raise ValueError("needs at least one name")
+        return listed
+
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
-        if "l2" not in self.responses:
-            raise ValueError("responses must contain 'l2': the AP step and its threshold are defined on it")
         if not self.kinds:
             raise ValueError(
                 "kinds must name at least one activation kind, for example [model-generated, random]"
@@ -168,22 +166,7 @@ class RunConfig(_Section):
                 f"pairs={self.pairs} but prompts.population={self.prompts.population}: every pair needs its own "
                 f"prompt; pass prompts.population={self.pairs} or more, or fewer pairs"
             )
-        if "examples" in self.experiments and self.examples.kinds != "auto":
-            unknown = [kind for kind in self.examples.kinds if kind not in self.kinds]
-            if unknown:
-                raise ValueError(
-                    f"examples.kinds names {', '.join(map(repr, unknown))} but kinds has "
-                    f"{', '.join(map(repr, self.kinds))}; add it there, or leave 'examples' out of experiments"
-                )
         return self
-
-    @property
-    def example_kinds(self) -> tuple[str, ...]:
-        """Labels of the kinds that the examples show."""
-        if self.examples.kinds != "auto":
-            return self.examples.kinds
-        named = tuple(label for name in ("model-generated", "random") for label in self.labels_of(name)[:1])
-        return named or tuple(self.kinds)[:2]
 
     def labels_of(self, name: str) -> list[str]:
         """Labels under which the run has the kind ``name``."""
@@ -204,11 +187,14 @@ def load_config(
         ConfigError: naming every offending key with the nearest legal one.
     """
     table = _read(source)
-    overrides = dict(overrides or {})
+    overrides = {
+        now: value for key, given in (overrides or {}).items() for now, value in modern(key, given).items()
+    }
     convention = overrides.pop("convention", table.pop("convention", "paper"))
     for key, value in overrides.items():
         _assign(table, key, value)
-    table["kinds"] = _as_table(table.get("kinds", {}))
+    for key in LISTED:
+        table[key] = _listed(table, key)
     apply_convention(table, convention)
     # Asking for more pairs than the preset's population means a larger population, unless that was set too.
     prompts = table.get("prompts") or {}
@@ -222,6 +208,11 @@ def load_config(
         return RunConfig.model_validate(table)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
+
+
+def modern_keys(overrides: Mapping[str, Any]) -> list[str]:
+    """The dotted keys of some overrides, by their names of today."""
+    return [now for key, value in overrides.items() for now in modern(key, value)]
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -242,7 +233,7 @@ def dump(config: RunConfig) -> str:
 
 def _read(source: str | Path | Mapping[str, Any], *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     if isinstance(source, Mapping):
-        return _deep(source)
+        return _started(_deep(source), below)
     if str(source) in presets.names():
         return _started(presets.read(str(source)), below)
     path = Path(source)
@@ -268,11 +259,23 @@ def _read(source: str | Path | Mapping[str, Any], *, below: tuple[Path, ...] = (
 def _started(table: dict[str, Any], below: tuple[Path, ...]) -> dict[str, Any]:
     """The table on top of the preset or file that it starts from, if it names one."""
     start = table.pop("preset", None)
-    if start is None:
-        return table
-    base = _read(str(start), below=below)
+    moved = take_moved(table)
+    base: dict[str, Any] = {} if start is None else _read(str(start), below=below)
     _merge(base, table)
+    for key, value in moved.items():
+        top, label = (*key.split("."), "")[:2]
+        if top not in LISTED or label in _listed(base, top):
+            _assign(base, key, value)
     return base
+
+
+def _listed(table: Mapping[str, Any], key: str) -> Any:
+    """What a table lists under one of the keys of `LISTED`, or what that holds unless told otherwise."""
+    given = table.get(key)
+    try:
+        return _as_table(LISTED[key] if given is None else given)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {given!r} {error}") from None
 
 
 def _deep(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,8 +284,12 @@ def _deep(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
     for key, value in over.items():
-        # Kinds are a choice as a whole: a file that lists three kinds wants three, not the preset's as well.
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict) and key != "kinds":
+        # What is listed is a choice as a whole: a file that lists three kinds wants three, not the preset's as well.
+        # Statistics cost nothing, so that a table of them adds to those there are, or changes them.
+        whole = key in LISTED and key != "statistics"
+        if key == "statistics" and isinstance(value, Mapping):
+            base[key] = _listed(base, key)
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict) and not whole:
             _merge(base[key], value)
         else:
             base[key] = value
@@ -290,9 +297,11 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 def _assign(table: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, leaf = dotted.split(".")
+    at_top = True
     for parent in parents:
-        if parent == "kinds":
-            table[parent] = _as_table(table.get(parent, {}))
+        if parent in LISTED and at_top:
+            table[parent] = _listed(table, parent)
+        at_top = False
         inner = table.get(parent)
         if inner is None:
             inner = table[parent] = {}
@@ -326,7 +335,7 @@ def _explain(error: ValidationError) -> str:
 def _legal_keys(path: Sequence[str]) -> list[str]:
     model: type[BaseModel] = RunConfig
     for part in path:
-        for candidate in (ModelConfig, PromptsConfig, SaeConfig, StatisticsConfig, ExamplesConfig):
+        for candidate in (ModelConfig, PromptsConfig, SaeConfig, ReportConfig):
             field = model.model_fields.get(part)
             if field is not None and candidate.__name__ in str(field.annotation):
                 model = candidate

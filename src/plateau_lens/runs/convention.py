@@ -10,9 +10,9 @@ key                                 paper (default)            notebook
 =================================== ========================== =========================================
 n_steps                             100 intervals              99 (a grid of 100 points, ends included)
 step_size                           as given, 0.5 on GPT-2     100/99 of it, 0.50505
-statistics.cut_size                 step_size                  the step_size as given
-statistics.ms                       n; NaN without blow-up     n - 1; n_steps without blow-up
-statistics.auc                      triangle on n; NaN if flat triangle on n + 1; never undefined
+cut_size                            step_size                  the step_size as given
+statistics.ms.convention            n                          n - 1; n_steps without blow-up
+statistics.auc.convention           triangle on n; NaN if flat triangle on n + 1; never undefined
 kinds: random.divisor               N - 1                      N
 kinds: synthetic-baseline.dead      excluded                   may be chosen
 kinds: synthetic-baseline.collisions forbidden                 the later value overwrites the earlier
@@ -35,6 +35,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "random": {"divisor": "n"},
     "synthetic-baseline": {"dead": "included", "collisions": "overwrite"},
 }
+_STATISTICS: dict[str, dict[str, Any]] = {"ms": {"convention": "notebook"}, "auc": {"convention": "notebook"}}
 
 
 def apply_convention(table: dict[str, Any], convention: object) -> None:
@@ -58,11 +59,15 @@ def apply_convention(table: dict[str, Any], convention: object) -> None:
     ):
         return  # not a table that validates; what is wrong is said there
     table["n_steps"] = intervals - 1
-    chosen: dict[str, Any] = {"ms": "notebook", "auc": "notebook"}
     if isinstance(step_size, (int, float)):
         table["step_size"] = step_size * intervals / (intervals - 1)
-        chosen["cut_size"] = step_size
-    table["statistics"] = {**chosen, **statistics}
+        table.setdefault("cut_size", step_size)
+    table["statistics"] = {
+        label: {**_STATISTICS.get(str(given.get("statistic", label)), {}), **given}
+        if isinstance(given, Mapping)
+        else given
+        for label, given in statistics.items()
+    }
     table["kinds"] = {
         label: {**_KINDS.get(str(given.get("kind", label)), {}), **given}
         if isinstance(given, Mapping)

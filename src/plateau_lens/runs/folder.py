@@ -27,15 +27,16 @@ import yaml
 
 from plateau_lens._digest import sha256
 from plateau_lens._errors import RunFolderError
-from plateau_lens.runs.config import RunConfig
+from plateau_lens.runs.config import RunConfig, load_config
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-FORMAT = 1
-"""Version of this layout; a folder of another one is refused."""
-
+FORMAT = 2
+"""Version of this layout: what is written."""
+OLDER = (1,)
+"""Versions with the same curves and other step values; `plateau-lens measure` makes a folder of today of one."""
 
 JOURNAL = "manifest.jsonl"
 PAIRS_A_BLOCK = 200
@@ -74,8 +75,12 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def open(cls, path: str | Path) -> RunFolder:
+    def open(cls, path: str | Path, *, older: bool = False) -> RunFolder:
         """Open an existing run for reading.
+
+        Args:
+            path: the folder.
+            older: take one whose step values were written by an earlier version, too.
 
         Raises:
             RunFolderError: if the folder is not a run, or is not complete enough to read.
@@ -90,7 +95,12 @@ class RunFolder:
                 "a run folder is made by `plateau-lens run --out DIR`"
             )
         found = folder.manifest().get("format")
-        if found != FORMAT:
+        if found in OLDER and not older:
+            raise RunFolderError(
+                f"{folder.path} was written by an earlier version of plateau-lens (format {found}, now {FORMAT}): run "
+                f"`plateau-lens measure {folder.path}` once, which measures its curves again (seconds, no model)"
+            )
+        if found not in (FORMAT, *OLDER):
             raise RunFolderError(f"{folder.path} has format {found!r}, this version reads format {FORMAT}")
         return folder
 
@@ -121,7 +131,7 @@ class RunFolder:
 
     def config(self) -> RunConfig:
         """The resolved configuration."""
-        return RunConfig.model_validate(yaml.safe_load((self.path / "config.yaml").read_text()))
+        return load_config(yaml.safe_load((self.path / "config.yaml").read_text()))
 
     def manifest(self) -> dict[str, Any]:
         """Provenance: versions, revisions, checksums, seed, device."""
@@ -206,6 +216,12 @@ class RunFolder:
         names = [name for name in self.manifest().get("shards", {}) if name.startswith(f"{part}/")]
         if not names:
             raise RunFolderError(f"{self.path} has no {part} yet; run it to the end first")
+        missing = [name for name in sorted(names) if not (self.path / name).is_file()]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise RunFolderError(
+                f"{self.path / missing[0]}{more} is gone; the same `plateau-lens run` computes it again"
+            )
         return [self.path / name for name in sorted(names)]
 
     def _journal(self) -> Generator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Users' own modules, imported so that the activation kinds in them are registered."""
+"""Users' own modules, imported so that what they register is known."""
 
 from __future__ import annotations
 

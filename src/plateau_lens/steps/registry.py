@@ -14,8 +14,8 @@ A new statistic is a class with one method::
             half = paths.curves[range(len(paths)), paths.last] / 2
             return StepValues((paths.curves >= half[:, None]).argmax(axis=1))
 
-Every statistic is given curves ``d[pair, step]`` (step 0 is the base itself, ``d[:, 0] == 0``) and the last usable step of
-each.
+Every statistic is given curves ``d[pair, step]`` (step 0 is the base itself, ``d[:, 0] == 0``) and the last usable
+step of each.
 """
 
 from __future__ import annotations

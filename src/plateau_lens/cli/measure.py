@@ -1,0 +1,29 @@
+"""``plateau-lens measure``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from plateau_lens.runs.config import parse_assignment
+from plateau_lens.runs.folder import RunFolder
+from plateau_lens.runs.plugins import load_plugins
+
+
+def measure_command(path: Path, assignments: Sequence[str], plugins: Sequence[str]) -> None:
+    """Measure a finished run's curves again, say what changed, and rebuild its report; loads no model."""
+    from plateau_lens.cli.summary import print_summary
+    from plateau_lens.execution.step_values import measure_again
+    from plateau_lens.report.build import build_report
+
+    load_plugins(plugins)
+    folder = RunFolder.open(path, older=True)
+    changed = measure_again(folder, dict(parse_assignment(text) for text in assignments))
+    console = Console(soft_wrap=True)
+    for key, (before, now) in changed.items():
+        console.print(f"{key}: {before!r} -> {now!r}", highlight=False, markup=False)
+    built = build_report(folder)
+    print_summary(folder, Console())
+    console.print(f"Report: {built.page}", highlight=False)

@@ -1,0 +1,26 @@
+"""From: bases of each kind, put into a real prompt and pushed toward random targets (Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plateau_lens.experiments.registry import Drawn, Experiment, Path, experiment
+
+
+@experiment("from")
+class FromKinds(Experiment):
+    """From an activation of each kind, toward a fresh random activation, the same for every kind of a pair.
+
+    Distances are to the base's own read-out. arXiv 2409.15019v2, section 4.4.
+    """
+
+    title = "From"
+    sentence = "from a base of each kind put into a real prompt, toward a fresh random activation"
+    place = 20
+    varies = "base"
+
+    def paths(self, drawn: Drawn) -> Iterator[Path]:
+        """One set of paths a kind."""
+        fresh = drawn.block.population.gaussian(drawn.block.rngs("from-target"))
+        for kind, base in drawn.activations.items():
+            yield Path(kind, base, fresh, kept={"target.from": fresh, f"base.from.{kind}": base})

@@ -1,0 +1,21 @@
+"""Toward: model-generated bases, pushed toward targets of each kind (Figures 2, A.1, B.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plateau_lens.experiments.registry import Drawn, Experiment, Path, experiment
+
+
+@experiment("toward")
+class Toward(Experiment):
+    """From each pair's own activation, toward an activation of each kind. arXiv 2409.15019v2, section 4.1."""
+
+    title = "Toward"
+    sentence = "from a model-generated base, toward a target of each kind"
+    place = 10
+
+    def paths(self, drawn: Drawn) -> Iterator[Path]:
+        """One set of paths a kind."""
+        for kind, target in drawn.activations.items():
+            yield Path(kind, drawn.block.base, target, kept={f"target.{self.name}.{kind}": target})
