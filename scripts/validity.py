@@ -22,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from plateau_lens.numerics import steps
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.comparisons import (
     Difference,
@@ -34,6 +33,9 @@ from plateau_lens.numerics.comparisons import (
 )
 from plateau_lens.numerics.intervals import distance_interval, percentile_interval, share_interval
 from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein, whole_steps
+from plateau_lens.steps.activation_plateau import ActivationPlateau
+from plateau_lens.steps.max_slope import MaxSlope
+from plateau_lens.steps.registry import Paths
 
 N_STEPS = 100
 SIZES = (100, 300, 1000)
@@ -111,9 +113,9 @@ def from_curves(
     curves = height * (rise + rng.normal(0, 2e-4, rise.shape))
     curves[:, 0] = 0
     if statistic == "ap":
-        found = steps.activation_plateau_step(curves / height * 100, last, threshold=10.0)
+        found = ActivationPlateau(threshold=10.0).of(Paths(curves / height * 100, last))
     else:
-        found = steps.max_slope_step(curves, last, min_slope=0.2)
+        found = MaxSlope(min_slope={"l2": 0.2}).of(Paths(curves, last))
     # As the report does: without a slope, nothing was seen up to the path's end.
     return np.where(np.isnan(found.value), last, found.value), found.censored
 

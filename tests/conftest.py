@@ -28,7 +28,10 @@ torch.set_num_threads(THREADS)
 install_import_hook(
     [
         "plateau_lens.numerics.schedules",
-        "plateau_lens.numerics.steps",
+        "plateau_lens.steps.max_slope",
+        "plateau_lens.steps.activation_plateau",
+        "plateau_lens.steps.chord_area",
+        "plateau_lens.steps.non_linearity",
         "plateau_lens.numerics.statistics",
         "plateau_lens.models.prefix",
         "plateau_lens.models.responses",

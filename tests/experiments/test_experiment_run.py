@@ -124,8 +124,12 @@ class TestFolder:
         assert set(table) == set(RunConfig.model_fields)
         assert table["read_site"] == "blocks.3.hook_resid_post"
         assert isinstance(table["step_size"], float)
-        assert isinstance(table["statistics"]["ap_threshold"], float)
-        assert all(isinstance(value, float) for value in table["statistics"]["min_slope"].values())
+        assert isinstance(table["statistics"]["ap"]["threshold"], float)
+        assert set(table["statistics"]["ms"]["min_slope"]) == {"l2", "kl", "js"}
+        assert all(isinstance(value, float) for value in table["statistics"]["ms"]["min_slope"].values())
+        assert table["statistics"]["nl"] == {"statistic": "nl", "anchor": 9, "departure": 0.2}
+        assert table["responses"]["l2"] == {"response": "l2", "site": "blocks.3.hook_resid_post"}
+        assert table["experiments"]["examples"]["kinds"] == ["model-generated", "random"]
         assert table["model"]["centre"] is False
         assert isinstance(table["kinds"]["synthetic-structured"]["top_cosine"], float)
         defaults = {"kind": "synthetic-baseline", "match": "frequency", "neighbours": 10, "code": "base"}
@@ -351,9 +355,9 @@ class TestNumbers:
         config = finished.config()
         relative = finished.curves(experiment="toward", kind="model-generated", schedule="relative")
         ends = [curve[-1] for curve in relative["l2"].to_list()]
-        assert config.statistics.ap_threshold == pytest.approx(0.1 * float(np.median(ends)), rel=1e-5)
-        slope = config.statistics.min_slope
-        assert slope["l2"] == pytest.approx(config.statistics.ap_threshold / 1000, rel=1e-5)
+        threshold, slope = config.statistics["ap"]["threshold"], config.statistics["ms"]["min_slope"]
+        assert threshold == pytest.approx(0.1 * float(np.median(ends)), rel=1e-5)
+        assert slope["l2"] == pytest.approx(threshold / 1000, rel=1e-5)
         assert (slope["kl"], slope["js"]) == (1e-3, 1e-3)
 
     def test_step_size_is_a_hundredth_of_the_typical_distance(
@@ -387,16 +391,16 @@ class TestNumbers:
             if row["statistic"] == "ms":
                 slopes = [d[n] - d[n - 1] for n in range(1, last + 1)]
                 steepest = max(slopes, default=-math.inf)
-                defined = steepest > config.statistics.min_slope[row["response"]]
-                value = 1 + slopes.index(steepest) if defined else math.nan
+                defined = steepest > config.statistics["ms"]["min_slope"][row["response"]]
+                value = 1 + slopes.index(steepest) if defined else last
                 censored = not defined or value == last
             elif row["statistic"] == "ap":
-                reached = [n for n in range(last + 1) if d[n] >= config.statistics.ap_threshold]
+                reached = [n for n in range(last + 1) if d[n] >= config.statistics["ap"]["threshold"]]
                 value, censored = (reached[0], False) if reached else (last, True)
             else:
                 continue
             assert row["censored"] == censored
-            assert row["value"] == value or (math.isnan(row["value"]) and math.isnan(value))
+            assert row["value"] == value
             checked += 1
         assert checked == 4 * 2 * 2 * len(KINDS) * PAIRS
 
@@ -404,7 +408,7 @@ class TestNumbers:
 def ladder_keys() -> dict[str, Any]:
     """What makes a configuration a ladder."""
     preset = load_config("ladder-smollm2")
-    return {name: getattr(preset, name) for name in ("experiments", "schedules_of", "responses", "kinds")}
+    return {name: getattr(preset, name) for name in ("experiments", "responses", "kinds")}
 
 
 @pytest.fixture(scope="module")
@@ -426,8 +430,9 @@ class TestLadder:
                 mine, main = by_pair(ladder, name), by_pair(finished, name)
                 for pair in range(PAIRS):
                     np.testing.assert_allclose(mine[pair], main[pair], rtol=0, atol=1e-5)
-        for name in ("step_size", "statistics"):
-            assert getattr(ladder.config(), name) == getattr(finished.config(), name)
+        mine, main = ladder.config(), finished.config()
+        assert (mine.step_size, mine.statistics["ap"]) == (main.step_size, main.statistics["ap"])
+        assert mine.statistics["ms"]["min_slope"]["l2"] == main.statistics["ms"]["min_slope"]["l2"]
 
     def test_every_rung_is_another_activation_and_the_report_has_all(self, ladder: RunFolder):
         labels = list(load_config("ladder-smollm2").kinds)
@@ -477,25 +482,28 @@ class TestResuming:
         assert computed == []
         assert {p: p.read_bytes() for p in copied.path.rglob("*") if p.is_file()} == before
 
-    def test_a_run_of_before_there_was_a_margin_is_left_alone(
+    def test_what_touches_no_curve_is_taken_up_without_computing(
         self, copied: RunFolder, configure: Callable[..., RunConfig], computed: list[int]
     ):
-        manifest = copied.manifest()
-        del manifest["request"]["statistics"]["equivalence_margin"]
-        copied.write_manifest(manifest)
-        run(configure(), copied.path, report=False)
+        threshold = copied.config().statistics["ap"]["threshold"]
+        overrides = {
+            "report.equivalence_margin": 3.5,
+            "statistics.nl": False,
+            "statistics.auc.min_excess": 0.1,
+        }
+        run(configure(overrides), copied.path, report=False)
         assert computed == []
-        assert copied.config().statistics.equivalence_margin == 2.0
-
-    def test_another_margin_is_taken_up_without_measuring_again(
-        self, copied: RunFolder, configure: Callable[..., RunConfig], computed: list[int]
-    ):
-        threshold = copied.config().statistics.ap_threshold
-        run(configure({"statistics.equivalence_margin": 3.5}), copied.path, report=False)
-        assert computed == []
-        resolved = copied.config().statistics
-        assert (resolved.equivalence_margin, resolved.ap_threshold) == (3.5, threshold)
-        assert copied.manifest()["request"]["statistics"]["equivalence_margin"] == 3.5
+        resolved = copied.config()
+        assert (resolved.report.equivalence_margin, resolved.statistics["ap"]["threshold"]) == (
+            3.5,
+            threshold,
+        )
+        assert resolved.statistics["auc"]["min_excess"] == 0.1
+        assert copied.steps()["statistic"].unique().sort().to_list() == ["ap", "auc", "ms"]
+        assert copied.manifest()["request"]["report"]["equivalence_margin"] == 3.5
+        (entry,) = copied.manifest()["measured_again"]
+        assert entry["changed"]["report.equivalence_margin"] == [2.0, 3.5]
+        assert entry["changed"]["statistics.nl"][1] is None
 
     @pytest.mark.parametrize("damage", ["curves gone", "activations gone", "curves changed", "cut short"])
     def test_only_the_broken_shard_is_computed_again(

@@ -26,7 +26,7 @@ def rows(units: list[Unit], *, examples: bool) -> list[tuple[int, int, int]]:
         row
         for unit in units
         if (unit.experiments == ("examples",)) == examples
-        for row in zip(unit.pair, unit.prompt, unit.hop, strict=True)
+        for row in zip(unit.pair, unit.prompt, unit.pairs.hop, strict=True)
     ]
 
 
@@ -68,7 +68,7 @@ def test_a_plan_is_pure_data():
     pair, prompt, hop = one[0].arrays()
     assert pair.tolist() == list(one[0].pair)
     assert prompt.tolist() == list(one[0].prompt)
-    assert hop.tolist() == list(one[0].hop)
+    assert hop.tolist() == list(one[0].pairs.hop)
 
 
 def test_planning_loads_no_torch():

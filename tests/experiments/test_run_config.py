@@ -8,14 +8,18 @@ import yaml
 
 from plateau_lens import ConfigError, RunConfig, load_config, presets
 from plateau_lens.activations.registry import make_kinds
+from plateau_lens.execution.known import require_known
+from plateau_lens.experiments.examples import Examples
+from plateau_lens.experiments.registry import EXPERIMENTS
 from plateau_lens.runs.config import dump, parse_assignment
+from plateau_lens.steps.registry import STATISTICS, Automatic
 
 SMALL = {"model": {"source": "gpt2"}, "kinds": ["model-generated", "random"]}
 
 
 def refusal(table: Any, overrides: dict[str, Any] | None = None) -> str:
     with pytest.raises(ConfigError) as caught:
-        load_config(table, overrides)
+        require_known(load_config(table, overrides))
     return str(caught.value)
 
 
@@ -36,7 +40,8 @@ def test_the_papers_own_settings():
     assert config.model.source == "gpt2"
     assert (config.site, config.read_site) == ("blocks.1.hook_resid_pre", "blocks.11.hook_resid_post")
     assert (config.n_steps, config.step_size, config.stop_at_target) == (100, 0.5, True)
-    assert (config.statistics.ap_threshold, config.statistics.min_slope["l2"]) == (20.0, 0.02)
+    assert config.statistics["ap"] == {"threshold": 20.0}
+    assert config.statistics["ms"]["min_slope"]["l2"] == 0.02
     assert (config.sae.source, config.sae.id) == ("gpt2-small-res-jb", "blocks.1.hook_resid_pre")
     assert config.prompts.n_ctx == 10
 
@@ -56,7 +61,6 @@ def test_the_ladder_has_the_main_presets_pairs_and_kinds(ladder: str, main: str)
         "seed",
         "n_steps",
         "step_size",
-        "statistics",
     )
     for name in same:
         assert getattr(rungs, name) == getattr(whole, name), name
@@ -67,15 +71,16 @@ def test_the_ladder_has_the_main_presets_pairs_and_kinds(ladder: str, main: str)
 
 
 def test_schedules_of_one_experiment():
-    config = load_config(with_(schedules_of={"toward": ["relative"]}))
+    config = load_config(with_(experiments={"toward": {"schedules": ["relative"]}, "from": {}}))
     assert config.schedules == ("absolute", "relative")
-    assert config.schedules_of == {"toward": ("relative",)}
+    (toward, other) = EXPERIMENTS.make(config.experiments).values()
+    assert (toward.schedules, other.schedules) == (("relative",), None)
     for wrong, message in (
-        ({"towards": ["relative"]}, "did you mean 'toward'"),
-        ({"toward": ["relativ"]}, "did you mean 'relative'"),
-        ({"toward": []}, "at least 1 item"),
+        ({"towards": {"schedules": ["relative"]}}, "did you mean 'toward'"),
+        ({"toward": {"schedules": ["relativ"]}}, "'absolute' or 'relative'"),
+        ({"toward": {"schedules": []}}, "at least 1 item"),
     ):
-        assert message in refusal(with_(schedules_of=wrong))
+        assert message in refusal(with_(experiments=wrong))
 
 
 def test_unknown_keys_name_the_nearest_legal_one_all_at_once():
@@ -84,20 +89,74 @@ def test_unknown_keys_name_the_nearest_legal_one_all_at_once():
             paris=3,
             model={"source": "gpt2", "dtyp": "float32"},
             prompts={"nctx": 3},
-            statistics={"ap_treshold": 3},
+            report={"margin": 3},
             sae={"source": "bundled", "idd": "x"},
-            examples={"base": 2},
         )
     )
     for key, wanted in {
         "paris": "pairs",
         "model.dtyp": "dtype",
         "prompts.nctx": "n_ctx",
-        "statistics.ap_treshold": "ap_threshold",
+        "report.margin": "equivalence_margin",
         "sae.idd": "id",
-        "examples.base": "bases",
     }.items():
         assert f"unknown key {key!r}; did you mean {wanted!r}?" in message
+
+
+def test_what_is_listed_is_known_before_anything_is_loaded_all_at_once():
+    message = refusal(
+        with_(
+            responses=["l2", "kll"],
+            statistics={"ap": {"treshold": 3}, "nonlinear": {}},
+            experiments={"examples": {"base": 2, "kinds": ["random"]}},
+            kinds=["random", "randm"],
+        )
+    )
+    for wanted in (
+        "unknown response 'kll'; did you mean 'kl'? (legal: js, kl, l2)",
+        "statistics.ap.treshold: Extra inputs are not permitted; did you mean 'threshold'? (parameters: threshold, ",
+        "unknown statistic 'nonlinear'",
+        "experiments.examples.base: Extra inputs are not permitted; did you mean 'bases'? (parameters: schedules, ",
+        "unknown kind 'randm'; did you mean 'random'?",
+    ):
+        assert wanted in message
+
+
+def test_keys_that_have_moved_are_still_read(tmp_path: Path):
+    old = with_(
+        statistics={"ap_threshold": 30.0, "min_slope": {"l2": 0.5}, "ms": "notebook", "cut_size": 0.4},
+        schedules_of={"toward": ["relative"]},
+        examples={"bases": 2},
+    )
+    new = with_(
+        statistics={"ap": {"threshold": 30.0}, "ms": {"min_slope": {"l2": 0.5}, "convention": "notebook"}},
+        experiments={"toward": {"schedules": ["relative"]}, "from": {}, "examples": {"bases": 2}},
+        cut_size=0.4,
+    )
+    assert load_config(old) == load_config(new)
+    path = tmp_path / "old.yaml"
+    path.write_text("preset: gpt2-paper\nstatistics: {ap_threshold: 30, equivalence_margin: 1.5}\n")
+    config = load_config(path, {"statistics.min_slope.kl": 0.1, "examples.targets": 4})
+    assert config.statistics["ap"] == {"threshold": 30}
+    assert config.statistics["ms"] == {"min_slope": {"l2": 0.02, "kl": 0.1}}
+    assert config.report.equivalence_margin == 1.5
+    assert config.experiments["examples"] == {"targets": 4}
+    assert "experiments has no 'towards'; did you mean 'toward'" in refusal(
+        with_(schedules_of={"towards": []})
+    )
+    # One that the run has not is left alone, as it was.
+    assert load_config(with_(experiments=["toward"], examples={"bases": 2})).experiments == {"toward": {}}
+
+
+def test_statistics_are_added_to_changed_and_left_out():
+    names = ["ms", "ap", "auc", "nl"]
+    assert list(load_config(SMALL).statistics) == names
+    assert list(load_config(with_(statistics={"late": {"statistic": "ap"}})).statistics) == [*names, "late"]
+    assert list(load_config(SMALL, {"statistics.nl": False}).statistics) == ["ms", "ap", "auc"]
+    assert list(load_config(with_(statistics=["ms"])).statistics) == ["ms"]
+    # Experiments, responses and kinds cost time: a table of them is a choice as a whole.
+    assert list(load_config(with_(experiments={"from": None})).experiments) == ["from"]
+    assert list(load_config(SMALL, {"responses.js": {}}).responses) == ["l2", "kl", "js"]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +171,14 @@ def test_unknown_keys_name_the_nearest_legal_one_all_at_once():
         ({"step_size": float("nan")}, "step_size"),
         ({"unit_size": 0}, "unit_size"),
         ({"prompts": {"n_ctx": 1}}, r"prompts\.n_ctx: .*greater than or equal to 2"),
-        ({"responses": ["kl"]}, "responses must contain 'l2'"),
-        ({"responses": ["l2", "kll"]}, r"'kll' is not one of l2, kl or js; did you mean"),
+        (
+            {"responses": ["kl"]},
+            r"statistics\.ap is of the response 'l2', which the run has not.*statistics\.ap=false",
+        ),
+        ({"responses": ["l2", "kll"]}, r"unknown response 'kll'; did you mean"),
+        ({"statistics": {"ap": {"threshold": float("nan")}}}, r"statistics\.ap\.threshold"),
+        ({"statistics": {"ap": {"threshold": -3}}}, r"statistics\.ap\.threshold"),
+        ({"statistics": {"ms": {"min_slope": {"l2": float("nan")}}}}, r"statistics\.ms\.min_slope"),
         ({"schedules": ["absolut"]}, "'absolut' is not one of absolute or relative; did you mean 'absolute'"),
         ({"experiments": ["towards"]}, "did you mean 'toward'"),
         ({"model": {"source": "gpt2", "dtype": "float16"}}, r"model\.dtype: 'float16' is not one of float32"),
@@ -121,7 +186,7 @@ def test_unknown_keys_name_the_nearest_legal_one_all_at_once():
         ({"pairs": 50, "prompts": {"population": 20}, "experiments": ["toward"]}, None),
         (
             {"examples": {"kinds": ["synthetic-baseline"]}},
-            "examples.kinds names 'synthetic-baseline' but kinds",
+            r"experiments\.examples\.kinds names 'synthetic-baseline' but kinds",
         ),
         ({"model": {}}, r"model\.source: missing"),
     ],
@@ -132,7 +197,7 @@ def test_values_that_no_run_can_use(changes: dict[str, Any], message: str | None
         assert load_config(with_(**changes)).prompts.population == 50
         return
     with pytest.raises(ConfigError, match=message):
-        load_config(with_(**changes))
+        require_known(load_config(with_(**changes)))
 
 
 @pytest.mark.parametrize("key", ["experiments", "schedules"])
@@ -170,9 +235,13 @@ def test_overrides():
 
 
 def test_an_override_of_one_threshold_leaves_the_others():
-    wanted = {**load_config(SMALL).statistics.min_slope, "l2": 0.5}
-    assert load_config(SMALL, {"statistics.min_slope.l2": 0.5}).statistics.min_slope == wanted
-    assert load_config(with_(statistics={"min_slope": {"l2": 0.5}})).statistics.min_slope == wanted
+    run = Automatic(lambda _: 300.0, {"l2": "auto", "kl": 1e-3}, {})
+    for config in (
+        load_config(SMALL, {"statistics.ms.min_slope.l2": 0.5}),
+        load_config(with_(statistics={"ms": {"min_slope": {"l2": 0.5}}})),
+    ):
+        (ms, *_) = STATISTICS.make(config.statistics).values()
+        assert ms.resolve(run).min_slope == {"l2": 0.5, "kl": 1e-3}
 
 
 def test_overrides_do_not_change_what_they_were_given():
@@ -292,4 +361,4 @@ def test_kinds_are_found_under_any_label():
         "smollm2-135m", {"kinds": {"mg": {"kind": "model-generated"}, "model-generated": {"kind": "random"}}}
     )
     assert config.labels_of("model-generated") == ["mg"]
-    assert config.example_kinds == ("mg", "model-generated")
+    assert Examples().labels(config) == ("mg", "model-generated")

@@ -8,7 +8,15 @@ from scipy import stats
 
 from plateau_lens.numerics import bootstrap
 from plateau_lens.numerics.bootstrap import PairBootstrap
-from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein, whole_steps
+from plateau_lens.numerics.survival import (
+    MOST_POINTS,
+    Survival,
+    grid_of,
+    kaplan_meier,
+    ks,
+    wasserstein,
+    whole_steps,
+)
 
 NAN = np.nan
 
@@ -108,10 +116,67 @@ def test_one_value_has_no_spread():
     assert sample([3]).mean()[0] == 3
 
 
-@pytest.mark.parametrize("value", [[0.5, 1.0], [-1.0, 1.0], [1.0, 101.0]])
-def test_values_off_the_path_are_refused(value: list[float]):
-    with pytest.raises(ValueError, match=r"whole numbers of 0\.\.100"):
+@pytest.mark.parametrize("value", [[-1.0, 1.0], [1.0, 101.0]])
+def test_values_off_the_grid_are_refused(value: list[float]):
+    with pytest.raises(ValueError, match="on the grid of 0 to 100"):
         sample(value)
+    with pytest.raises(ValueError, match=r"steps must lie in 0\.\.100; found"):
+        grid_of([np.array(value)], 100)
+
+
+class TestGrids:
+    def test_whole_steps_have_all_of_them(self):
+        np.testing.assert_array_equal(grid_of([np.array([3.0, NAN]), np.array([7.0])], 10), np.arange(11))
+
+    def test_other_values_have_their_own_points_and_the_ends_of_a_path(self):
+        np.testing.assert_array_equal(grid_of([np.array([3.5, 7.0])], 10), [0, 3.5, 7, 10])
+        np.testing.assert_array_equal(grid_of([np.array([-0.37, 12.5, 4.0])], None), [-0.37, 4, 12.5])
+
+    def test_many_values_share_points(self):
+        value = np.random.default_rng(0).normal(50, 7, 5000)
+        grid = grid_of([value], None)
+        assert len(grid) == MOST_POINTS
+        found = on(value, np.zeros(5000, dtype=bool), grid)
+        assert found.mean()[0] == pytest.approx(value.mean(), abs=0.01)
+        assert found.sd() == pytest.approx(value.std(ddof=1), abs=0.01)
+        assert found.quantile(0.5)[0] == pytest.approx(np.median(value), abs=0.1)
+
+    def test_no_value_and_one_value_have_a_grid(self):
+        assert len(grid_of([], None)) == len(grid_of([np.array([NAN])], None)) == 2
+        np.testing.assert_array_equal(grid_of([np.array([2.5])], None), [2.5, 3.5])
+
+    def test_hand_derived_in_another_unit(self):
+        # -1, 2, 2, 5: mean 2, variance (9 + 0 + 0 + 9) / 3 = 6. The stretch of 2 is 0.5 to 3.5 and holds half of the
+        # values, a quarter lies below: its middle, 2, is where half is reached.
+        grid = np.array([-1.0, 2.0, 5.0])
+        found = on(np.array([-1.0, 2.0, 2.0, 5.0]), np.zeros(4, dtype=bool), grid)
+        assert found.mean()[0] == 2
+        assert found.sd() == pytest.approx(6**0.5)
+        assert found.quantile(0.5)[0] == 2
+
+    def test_a_censored_value_counts_as_long_as_it_was_followed(self):
+        # 0.5 is seen; 1.5 censored; 2.5 seen: S is 2/3 from 0.5 on, and 0 from 2.5 on: mean 0.5 + 2 * 2/3.
+        found = on(np.array([0.5, 1.5, 2.5]), np.array([False, True, False]), np.array([0.5, 1.5, 2.5]))
+        assert found.mean()[0] == pytest.approx(0.5 + 4 / 3)
+
+    def test_distances_are_in_the_values_unit(self):
+        one, other = np.array([0.25, 0.75]), np.array([1.25, 1.75])
+        grid = grid_of([one, other], None)
+        a, b = (on(each, np.zeros(2, dtype=bool), grid) for each in (one, other))
+        assert wasserstein(a, b)[0] == pytest.approx(1.0)
+        assert ks(a, b)[0] == 1
+
+    def test_columns_on_different_grids_are_not_compared(self):
+        a, b = (
+            on(np.array([1.0, 2.0]), np.zeros(2, dtype=bool), grid)
+            for grid in (np.arange(4.0), np.arange(5.0))
+        )
+        with pytest.raises(ValueError, match="different grids"):
+            ks(a, b)
+
+
+def on(value: np.ndarray, censored: np.ndarray, grid: np.ndarray) -> Survival:
+    return kaplan_meier(PairBootstrap(value.size, seed=0, n_resamples=20), value, censored, grid=grid)
 
 
 def test_lengths_must_agree():

@@ -19,15 +19,30 @@ def require_known(config: RunConfig) -> dict[str, Kind]:
             parameter that one of them does not take, or one that needs another.
     """
     load_plugins(config.plugins)
+    wrong: list[str] = []
+    for look in (_responses, make_statistics, _experiments, _kinds):
+        try:
+            look(config)
+        except ConfigError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return make_kinds(config.kinds)
+
+
+def _responses(config: RunConfig) -> None:
     RESPONSES.make(config.responses, of="responses")
-    make_statistics(config)
+
+
+def _experiments(config: RunConfig) -> None:
     for experiment in EXPERIMENTS.make(config.experiments, of="experiments").values():
         experiment.labels(config)
-    kinds = make_kinds(config.kinds)
-    in_need = [label for label, kind in kinds.items() if kind.needs_sae]
+
+
+def _kinds(config: RunConfig) -> None:
+    in_need = [label for label, kind in make_kinds(config.kinds).items() if kind.needs_sae]
     if in_need and config.sae is None:
         raise ConfigError(
             f"the kinds {', '.join(in_need)} are made of SAE latents, but the run has no sae; "
             "set sae.source, or leave them out of kinds"
         )
-    return kinds

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from plateau_lens._registry import Described, Registry
 from plateau_lens.glossary import Schedule
@@ -77,7 +79,7 @@ class Experiment(Described):
     varies: ClassVar[Literal["target", "base"]] = "target"
     """Which end of a path is of a kind."""
 
-    schedules: tuple[Schedule, ...] | None = None
+    schedules: Annotated[tuple[Schedule, ...], Field(min_length=1)] | None = None
     """Instead of the run's own."""
 
     def pairs(self, config: RunConfig, first: int) -> Iterator[PairSet] | None:

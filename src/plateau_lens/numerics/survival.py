@@ -152,7 +152,10 @@ def grid_of(values: Sequence[Float[np.ndarray, " pair"]], n_steps: int | None) -
         defined = np.union1d(defined, [0.0, float(n_steps)])
     if defined.size > MOST_POINTS:
         return np.linspace(defined[0], defined[-1], MOST_POINTS)
-    return defined if defined.size > 1 else np.append(defined, (defined[-1] if defined.size else 0.0) + 1.0)
+    if defined.size > 1:
+        return defined
+    only = defined[0] if defined.size else 0.0
+    return np.array([only, only + 1.0])
 
 
 def ks(a: Survival, b: Survival, *, noise: bool = False) -> Float[np.ndarray, " draw"]:

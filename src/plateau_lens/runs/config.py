@@ -266,6 +266,10 @@ def _started(table: dict[str, Any], below: tuple[Path, ...]) -> dict[str, Any]:
         top, label = (*key.split("."), "")[:2]
         if top not in LISTED or label in _listed(base, top):
             _assign(base, key, value)
+        elif label not in LISTED[top]:
+            raise ConfigError(
+                f"{key} is set, but {top} has no {label!r}{nearest(label, _listed(base, top))}; add it there"
+            )
     return base
 
 

@@ -7,15 +7,29 @@ import math
 import numpy as np
 import pytest
 
-from plateau_lens.numerics.steps import (
-    StepValues,
-    activation_plateau_step,
-    chord_area_step,
-    max_slope_step,
-    non_linearity_step,
-)
+from plateau_lens.steps.activation_plateau import ActivationPlateau
+from plateau_lens.steps.chord_area import ChordArea
+from plateau_lens.steps.max_slope import MaxSlope
+from plateau_lens.steps.non_linearity import NonLinearity
+from plateau_lens.steps.registry import Paths, StepValues
 
 NAN = math.nan
+
+
+def max_slope_step(d: np.ndarray, last: np.ndarray, *, min_slope: float) -> StepValues:
+    return MaxSlope(min_slope={"l2": min_slope}).of(Paths(d, last))
+
+
+def activation_plateau_step(d: np.ndarray, last: np.ndarray, *, threshold: float) -> StepValues:
+    return ActivationPlateau(threshold=threshold).of(Paths(d, last))
+
+
+def chord_area_step(d: np.ndarray, last: np.ndarray) -> StepValues:
+    return ChordArea().of(Paths(d, last))
+
+
+def non_linearity_step(d: np.ndarray, last: np.ndarray) -> StepValues:
+    return NonLinearity().of(Paths(d, last))
 
 
 def ms(
@@ -79,20 +93,22 @@ class TestMaxSlope:
 
     @pytest.mark.parametrize("min_slope", [0.02, 0.5])
     def test_slopes_that_do_not_exceed_the_least_are_no_blow_up(self, min_slope: float):
-        assert undefined(ms(np.arange(11) * min_slope, min_slope=min_slope * 1.0001))
-        assert undefined(ms(np.where(np.arange(11) >= 4, min_slope, 0.0), min_slope=min_slope))
+        # The blow-up, if there is one, lies behind the last step that was looked at: that is the bound.
+        assert ms(np.arange(11) * min_slope, min_slope=min_slope * 1.0001) == (10.0, True)
+        assert ms(np.where(np.arange(11) >= 4, min_slope, 0.0), min_slope=min_slope) == (10.0, True)
         assert ms(np.where(np.arange(11) >= 4, min_slope * 1.01, 0.0), min_slope=min_slope) == (4.0, False)
 
     @pytest.mark.parametrize("curve", [[0.0] * 8, [5.0, 4.0, 3.0, 1.0]])
-    def test_flat_and_falling_curves_are_undefined(self, curve: list[float]):
-        assert undefined(ms(curve))
+    def test_flat_and_falling_curves_are_censored_at_their_end(self, curve: list[float]):
+        assert ms(curve) == (len(curve) - 1.0, True)
+        assert ms(curve, 2) == (2.0, True)
 
     @pytest.mark.parametrize("bad", [NAN, math.inf, -math.inf])
     def test_a_usable_point_that_is_not_finite_makes_it_undefined(self, bad: float):
         assert unknown(ms([0, 1, bad, 10, 11, 12]))
 
-    def test_a_path_without_a_step_is_undefined(self):
-        assert undefined(ms([0, 1, 2], 0))
+    def test_a_path_without_a_step_is_censored_at_0(self):
+        assert ms([0, 1, 2], 0) == (0.0, True)
 
     @pytest.mark.parametrize("scale", [1e-6, 1e-3, 7.0, 1e5])
     def test_scaling_response_and_least_slope_changes_nothing(self, scale: float):
@@ -213,7 +229,7 @@ def naive_ms(d: list[float], last: int, min_slope: float) -> tuple[float, bool]:
     for n in range(1, last + 1):
         if d[n] - d[n - 1] > steepest:
             best, steepest = n, d[n] - d[n - 1]
-    return (float(best), best == last) if steepest > min_slope else (NAN, True)
+    return (float(best), best == last) if steepest > min_slope else (float(last), True)
 
 
 def naive_ap(d: list[float], last: int, threshold: float) -> tuple[float, bool]:
