@@ -9,23 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from finished_runs import N_STEPS, write_finished
 
 from plateau_lens import ConfigError, RunFolder, RunFolderError
 from plateau_lens.cli import invoke
 from plateau_lens.execution.step_values import measure_again
-from plateau_lens.runs.config import dump, load_config
 from plateau_lens.runs.folder import FORMAT
 
-N_STEPS = 20
-TABLE = {
-    "model": {"source": "gpt2"},
-    "kinds": ["model-generated", "random"],
-    "experiments": ["toward"],
-    "responses": ["l2", "kl"],
-    "n_steps": N_STEPS,
-    "step_size": 0.5,
-    "pairs": 6,
-}
 OLD_STATISTICS = {
     "ap_threshold": 4.0,
     "min_slope": {"l2": 0.004, "kl": 1e-3, "js": 1e-3},
@@ -36,46 +26,9 @@ OLD_STATISTICS = {
 }
 
 
-def curves() -> pl.DataFrame:
-    """Cliffs of height 40 at steps 3, 5, ..., on both schedules; the last curve of a kind never rises."""
-    parts: list[pl.DataFrame] = []
-    for kind in TABLE["kinds"]:
-        for schedule in ("absolute", "relative"):
-            at = np.array([3, 5, 7, 9, 11, 99])[:, None]
-            rise = np.where(np.arange(N_STEPS + 1) >= at, 40.0, 0.0).astype(np.float32)
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "experiment": ["toward"] * 6,
-                        "kind": [kind] * 6,
-                        "schedule": [schedule] * 6,
-                        "pair": range(6),
-                        "prompt": range(6),
-                        "distance": [7.0] * 6,
-                        "last_step": [14 if schedule == "absolute" else N_STEPS] * 6,
-                        "l2": pl.Series(rise.tolist(), dtype=pl.List(pl.Float32)),
-                        "kl": pl.Series((rise / 10).tolist(), dtype=pl.List(pl.Float32)),
-                    }
-                )
-            )
-    return pl.concat(parts)
-
-
 @pytest.fixture
 def finished(tmp_path: Path) -> RunFolder:
-    folder = RunFolder.create(tmp_path / "run")
-    config = load_config(TABLE, {"statistics.ap.threshold": 4.0})
-    nothing = pl.DataFrame(schema={"pair": pl.Int64, "kind": pl.String})
-    shards = folder.write_shard(0, {"pair": np.arange(6)}, curves(), nothing)
-    request = load_config(TABLE).model_dump(mode="json")
-    folder.write_text("config.yaml", dump(config))
-    folder.write_manifest(
-        {"format": FORMAT, "finished": "today", "request": request, "shards": shards, "seed": 0}
-    )
-    prompts = {"pair": range(6), "prompt": range(6), "tokens": [[1, 2]] * 6, "text": ["a b"] * 6}
-    folder.write_table("prompts.parquet", pl.DataFrame(prompts))
-    measure_again(folder, {})
-    return folder
+    return write_finished(tmp_path / "run")
 
 
 def make_old(folder: RunFolder) -> None:
@@ -101,7 +54,7 @@ def make_old(folder: RunFolder) -> None:
         else:
             manifest = {**folder.manifest(), "format": 1, "request": old}
             del manifest["measured_again"]
-            folder.write_manifest(manifest)
+            folder.write_manifest(manifest, files=())
     unseen = (pl.col("statistic") == "ms") & pl.col("censored") & (pl.col("pair") == 5)
     steps = folder.steps().with_columns(pl.when(unseen).then(float("nan")).otherwise("value").alias("value"))
     folder.write_table("steps.parquet", steps)
@@ -137,7 +90,8 @@ def test_another_statistic_is_added_from_the_curves_alone(finished: RunFolder) -
 
 def test_what_needs_other_curves_is_refused(finished: RunFolder) -> None:
     with pytest.raises(
-        ConfigError, match=r"n_steps, kinds\.random\.divisor: measuring again changes statistics and report"
+        ConfigError,
+        match=r"n_steps, kinds\.random\.divisor: measuring again changes statistics, report, name",
     ):
         measure_again(finished, {"n_steps": 50, "kinds.random.divisor": "n", "statistics.ap.threshold": 3})
 
@@ -178,4 +132,4 @@ def test_the_command_says_what_changed(finished: RunFolder, capsys: pytest.Captu
     assert "statistics.ap.threshold: 4.0 -> 39.0" in capsys.readouterr().out
     assert (finished.path / "report.html").is_file()
     assert invoke(["measure", str(finished.path), "--set", "pairs=3"]) == 1
-    assert "measuring again changes statistics and report alone" in capsys.readouterr().err
+    assert "measuring again changes statistics, report, name, plugins alone" in capsys.readouterr().err

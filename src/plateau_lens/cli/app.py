@@ -49,7 +49,10 @@ def run(
     config: Annotated[
         str, typer.Argument(metavar="PRESET|FILE", help="A preset or a YAML file.")
     ] = "smollm2-135m",
-    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder; default runs/NAME (-seedN if a seed is given)."),
+    ] = None,
     pairs: Annotated[int | None, typer.Option(help="Pairs of base and target.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random draw.")] = None,
     device: Device = None,

@@ -19,7 +19,7 @@ def measure_command(path: Path, assignments: Sequence[str], plugins: Sequence[st
     from plateau_lens.report.build import build_report
 
     load_plugins(plugins)
-    folder = RunFolder.open(path, older=True)
+    folder = RunFolder.open(path, to_measure=True)
     changed = measure_again(folder, dict(parse_assignment(text) for text in assignments))
     console = Console(soft_wrap=True)
     for key, (before, now) in changed.items():

@@ -29,7 +29,9 @@ def run_command(
 
     overrides = {**options, **dict(parse_assignment(text) for text in assignments)}
     config = load_config(source, overrides)
-    out = out or Path("runs") / config.name
+    if out is None:
+        # Two seeds of one preset, side by side, are two runs.
+        out = Path("runs") / (f"{config.name}-seed{config.seed}" if config.seed else config.name)
     # On stderr, above the bar: what goes to stdout is the summary.
     console = Console(stderr=True, soft_wrap=True)
     with _progress(console) as tell:

@@ -75,27 +75,34 @@ def compute(
     say = notice or (lambda _: None)
     require_known(config)
     folder = RunFolder.create(out)
-    request = config.model_dump(mode="json")
-    manifest = _continue(folder, request)
-    units = plan(config)
-    checksums: dict[str, str] = dict(manifest.get("shards", {}))
-    whole = folder.whole_shards(checksums)
-    missing = [unit for unit in units if unit.index not in whole]
-    tables = ["config.yaml", "prompts.parquet"]
-    if any(each.summarised for each in EXPERIMENTS.make(config.experiments).values()):
-        tables.append("steps.parquet")
-    whole_tables = all((folder.path / name).is_file() for name in tables)
-    if missing or not manifest.get("finished") or not whole_tables:
-        _compute(config, folder, manifest, checksums, whole, workers, tell, say, force, resources)
-    elif manifest["format"] != FORMAT or _differences(folder.manifest()["request"], request):
-        measure_again(folder, {key: request[key] for key in MEASURED})
+    with folder.writing():
+        request = config.model_dump(mode="json")
+        manifest = _continue(folder, request)
+        units = plan(config)
+        checksums: dict[str, str] = dict(manifest.get("shards", {}))
+        whole = folder.whole_shards(checksums)
+        missing = [unit for unit in units if unit.index not in whole]
+        needed = all(folder.is_whole(name) for name in ("config.yaml", "prompts.parquet"))
+        measured = folder.is_whole("steps.parquet") or not any(
+            each.summarised for each in EXPERIMENTS.make(config.experiments).values()
+        )
+        if missing or not manifest.get("finished") or not needed:
+            _compute(config, folder, manifest, checksums, whole, workers, tell, say, force, resources)
+        elif (
+            not measured
+            or manifest["format"] != FORMAT
+            or _differences(folder.manifest()["request"], request)
+        ):
+            measure_again(folder, {key: request[key] for key in MEASURED})
     return folder
 
 
 def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The folder's manifest if it holds the same run, an empty one if it holds none."""
+    """The folder's manifest if it holds the same run; of an empty folder a first one: it is a run from now on."""
     if not (folder.path / "manifest.json").is_file():
-        return {"format": FORMAT, "request": request}
+        first = {"format": FORMAT, "request": request, "shards": {}}
+        folder.write_manifest(first)
+        return first
     manifest = folder.manifest()
     if manifest.get("format") not in (FORMAT, *OLDER):
         raise RunFolderError(
@@ -212,6 +219,7 @@ def _write_shards(
     with closing(shards):
         since = time.perf_counter()
         for shard in shards:
+            folder.require_there()
             written = folder.write_shard(shard.unit, shard.activations, shard.curves, shard.codes)
             manifest["shards"].update(written)
             manifest["engine_seconds"] += shard.engine_seconds

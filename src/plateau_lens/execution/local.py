@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing.connection import Connection
 
 from plateau_lens._errors import ResourceError
 from plateau_lens.execution.plan import Unit
@@ -25,15 +29,15 @@ def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> 
     """Compute units in ``workers`` processes, each with its own model and its share of the threads.
 
     Shards come as they are finished. At most two units a worker are in flight, so memory does not grow with
-    the number of pairs.
+    the number of pairs. Workers end with this process, however it ends.
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
     waiting = iter(units)
+    context = multiprocessing.get_context("spawn")
+    # Workers hold the other end of a pipe: it closes when this end does, be it that this process was killed.
+    theirs, lifeline = context.Pipe(duplex=False)
     with ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(prepared, threads),
+        workers, mp_context=context, initializer=_start, initargs=(prepared, threads, theirs)
     ) as pool:
         running: set[Future[Shard]] = set()
         try:
@@ -56,18 +60,29 @@ def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> 
         finally:
             for future in running:
                 future.cancel()
+            lifeline.close()  # what is still being computed is not waited for
 
 
 _worker: Worker | None = None
 """This process's worker, in a pool."""
 
 
-def _start(prepared: Prepared, threads: int) -> None:
+def _start(prepared: Prepared, threads: int, lifeline: Connection) -> None:
     import torch
 
     global _worker
+    # Ctrl-C on a terminal reaches every process; the first one says what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(threads)
     _worker = Worker(prepared, load_resources(prepared.config))
+
+
+def _end_with(lifeline: Connection) -> None:
+    """End this process, whatever it is at, when the other end of the pipe is closed."""
+    with suppress(EOFError, OSError):
+        lifeline.recv()
+    os._exit(1)
 
 
 def _compute(unit: Unit) -> Shard:

@@ -22,7 +22,7 @@ from plateau_lens.steps.registry import STATISTICS, Automatic, Statistic
 if TYPE_CHECKING:
     import polars as pl
 
-MEASURED = ("statistics", "report")
+MEASURED = ("statistics", "report", "name", "plugins")
 """Keys of a configuration that touch no curve: a finished run can have others without being computed again."""
 
 
@@ -82,18 +82,30 @@ def measure_again(folder: RunFolder, overrides: Mapping[str, Any]) -> dict[str, 
         RunFolderError: for a run that is not finished, or whose curves are gone.
     """
     manifest = folder.manifest()
-    if not manifest.get("finished"):
+    if "finished" not in manifest and "measuring" not in manifest:
         raise RunFolderError(f"{folder.path} is not finished; run it to the end first")
     wrong = [key for key in configuration.modern_keys(overrides) if key.split(".")[0] not in MEASURED]
     if wrong:
         raise ConfigError(
-            f"{', '.join(wrong)}: measuring again changes {' and '.join(MEASURED)} alone, for example "
+            f"{', '.join(wrong)}: measuring again changes {', '.join(MEASURED)} alone, for example "
             "--set statistics.ap.threshold=40; anything else needs other curves, which `plateau-lens run` computes"
         )
+    with folder.writing():
+        return _measure_again(folder, manifest, overrides)
+
+
+def _measure_again(
+    folder: RunFolder, manifest: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
     request = load_config(manifest["request"], overrides)
     before = folder.config()
     asked = {key: getattr(request, key) for key in MEASURED}
     resolved = resolve_statistics(before.model_copy(update=asked), folder)
+    list(folder.curve_blocks())  # whole, or nothing is begun
+    # Until the end no checksum holds for the files: who is killed here measures again.
+    rest = {key: value for key, value in manifest.items() if key not in ("finished", "measuring")}
+    finished = manifest.get("finished", manifest.get("measuring"))
+    folder.write_manifest({**rest, "measuring": finished}, files=())
     write_steps(folder, resolved)
     folder.write_text("config.yaml", configuration.dump(resolved))
     changed = dict(_changes(before.model_dump(mode="json"), resolved.model_dump(mode="json")))
@@ -101,7 +113,8 @@ def measure_again(folder: RunFolder, overrides: Mapping[str, Any]) -> dict[str, 
     entry = {"at": now, "format_before": manifest["format"], "changed": changed}
     folder.write_manifest(
         {
-            **manifest,
+            **rest,
+            "finished": finished,
             "format": FORMAT,
             "request": request.model_dump(mode="json"),
             "measured_again": [*manifest.get("measured_again", []), entry],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,8 @@ class LoadedModel:
             "parameters": sum(p.numel() for p in self.model.parameters()),
         }
         if (self.folder / "provenance.json").is_file():
-            record.update(json.loads((self.folder / "provenance.json").read_text()))
+            made = json.loads((self.folder / "provenance.json").read_text())
+            record |= {key: value for key, value in made.items() if key != "files"}
         files = [*self.folder.glob("*.safetensors")] or [*self.folder.glob("pytorch_model*.bin")]
         record["sha256"] = {path.name: sha256(path) for path in sorted(files)}
         return record
@@ -93,7 +95,7 @@ def load_model(
         commit = folder.name
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             if getattr(config, "is_encoder_decoder", False):
                 raise ResourceError(
                     f"{source!r} is an encoder-decoder ({config.model_type}); plateau-lens needs a decoder-only "
@@ -101,7 +103,16 @@ def load_model(
                 )
             # The grouped matrix product that mixtures of experts use by default takes no float64.
             experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **experts)
+            model: Any
+            loading: Mapping[str, Any]
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                trust_remote_code=False,
+                output_loading_info=True,
+                **experts,
+            )
+            _require_whole(source, loading)
     except ResourceError:
         raise
     except Exception as error:  # safetensors, tokenizers and configurations each have errors of their own
@@ -118,10 +129,27 @@ def load_model(
         # Without any file of one, transformers would make up a tokenizer with an empty vocabulary.
         if any(file.name.startswith(_TOKENIZER_FILES) for file in folder.iterdir()):
             with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(folder)
+                tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # only text prompts need one, and they say so
     return LoadedModel(model, tokenizer, source, folder, commit)
+
+
+def _require_whole(source: str, loading: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that lacks weights: transformers would go on with random ones."""
+    lacking = {
+        "are missing": loading.get("missing_keys"),
+        "have another shape": loading.get("mismatched_keys"),
+        "cannot be read": loading.get("error_msgs"),
+    }
+    for what, found in lacking.items():
+        names = sorted(str(each[0] if isinstance(each, tuple) else each) for each in found or ())
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ResourceError(
+                f"the checkpoint of {source!r} is not whole: weights {what} ({', '.join(names[:3])}{more}), in "
+                "place of which the model would have random ones; fetch it again, or choose another"
+            )
 
 
 def _first_line(error: BaseException) -> str:

