@@ -122,3 +122,61 @@ def test_loading_leaves_filters_and_loggers_alone(tiny_model_folder: Path):
         transformers_logging.is_progress_bar_enabled(),
     )
     assert after == before
+
+
+def drop(folder: Path, *names: str, rename: bool = False) -> None:
+    """Take weights out of a checkpoint, or call them otherwise."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    for name in names:
+        tensor = weights.pop(name)
+        if rename:
+            weights[f"renamed.{name}"] = tensor
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("rename", [False, True], ids=["gone", "renamed"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("model.layers.3.mlp.up_proj.weight",),
+        tuple(f"model.layers.2.self_attn.{name}_proj.weight" for name in "qkvo"),
+        ("lm_head.weight",),
+    ],
+    ids=["a tensor", "an attention", "an untied head"],
+)
+def test_a_checkpoint_that_lacks_weights_is_refused(
+    copy_of_model: Path, edit_json: Callable[..., None], names: tuple[str, ...], rename: bool
+):
+    # transformers would go on with random ones, and say so where nobody looks.
+    edit_json(copy_of_model / "config.json", tie_word_embeddings=False)
+    assert load_model(str(copy_of_model)).model is not None
+    drop(copy_of_model, *names, rename=rename)
+    message = refusal(str(copy_of_model))
+    assert "is not whole: weights are missing" in message
+    assert sorted(names)[0] in message
+
+
+def test_tied_weights_may_be_stored_once(copy_of_model: Path, edit_json: Callable[..., None]):
+    edit_json(copy_of_model / "config.json", tie_word_embeddings=True)
+    drop(copy_of_model, "lm_head.weight")
+    model = load_model(str(copy_of_model)).model
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_a_weight_of_another_shape_is_refused(copy_of_model: Path, edit_json: Callable[..., None]):
+    edit_json(copy_of_model / "config.json", intermediate_size=52)
+    assert str(copy_of_model) in refusal(str(copy_of_model))
+
+
+def test_code_of_a_model_folders_own_is_never_run(copy_of_model: Path, edit_json: Callable[..., None]):
+    ran = copy_of_model / "ran"
+    (copy_of_model / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    edit_json(
+        copy_of_model / "config.json",
+        model_type="own",
+        auto_map={"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"},
+    )
+    assert str(copy_of_model) in refusal(str(copy_of_model))
+    assert not ran.exists()
