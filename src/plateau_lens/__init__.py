@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plateau_lens._errors import ConfigError, EngineError, PlateauLensError, ResourceError, RunFolderError
     from plateau_lens.activations.registry import Kind, PairBlock, kind
     from plateau_lens.execution.prepare import Resources, load_resources
-    from plateau_lens.experiments.registry import Experiment, Path, experiment
+    from plateau_lens.experiments.registry import Drawn, Experiment, Path, experiment
     from plateau_lens.models.check import check
     from plateau_lens.models.sites import Site
     from plateau_lens.models.sources import LoadedModel, load_model
@@ -48,6 +48,7 @@ _HOME = {
     "run": "whole_run",
     "RunFolder": "runs.folder",
     "check": "models.check",
+    "Drawn": "experiments.registry",
     "Experiment": "experiments.registry",
     "Path": "experiments.registry",
     "experiment": "experiments.registry",
@@ -72,6 +73,7 @@ _HOME = {
 __all__ = [
     "ConfigError",
     "Dictionary",
+    "Drawn",
     "EngineError",
     "Experiment",
     "Kind",

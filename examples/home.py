@@ -1,0 +1,17 @@
+"""An experiment of one's own: from a base of each kind back to the prompt's own activation."""
+
+from collections.abc import Iterator
+
+from plateau_lens import Drawn, Experiment, Path, experiment
+
+
+@experiment("home")
+class Home(Experiment):
+    """From a base of each kind, put into a real prompt, back to the prompt's own activation."""
+
+    title = "Home"
+    varies = "base"
+
+    def paths(self, drawn: Drawn) -> Iterator[Path]:
+        for kind, base in drawn.activations.items():
+            yield Path(kind, base, drawn.block.base, kept={f"base.home.{kind}": base})
