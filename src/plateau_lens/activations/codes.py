@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from plateau_lens._errors import ResourceError
-from plateau_lens.activations.registry import Kind, PairBlock
+from plateau_lens.activations.registry import Activations, Kind, PairBlock
 
 if TYPE_CHECKING:
     from plateau_lens.saes.dictionary import Dictionary
@@ -25,9 +25,10 @@ class CodeKind(Kind):
         """Codes to decode, one a pair; arguments as of `Kind.draw`."""
         raise NotImplementedError
 
-    def draw(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_model"]:
+    def draw(self, block: PairBlock, purpose: str) -> Float[Tensor, "pair d_model"] | Activations:
         """Decode `code_of`."""
-        return block.latents.decode(self.code_of(block, purpose))
+        code = self.code_of(block, purpose)
+        return Activations(block.latents.decode(code), code)
 
 
 class ActiveLatents(NamedTuple):
