@@ -15,8 +15,8 @@ from torch import Tensor
 
 from plateau_lens._devices import for_float64
 from plateau_lens._errors import ConfigError
-from plateau_lens.activations.codes import CodeProperties, code_properties
 from plateau_lens.activations.population import Population
+from plateau_lens.activations.properties import CodeProperties, code_properties
 from plateau_lens.activations.registry import Activations, PairBlock, make_kinds
 from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
