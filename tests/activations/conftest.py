@@ -11,6 +11,7 @@ import torch
 
 from plateau_lens import Dictionary, PairBlock
 from plateau_lens.activations.population import Population
+from plateau_lens.activations.registry import KINDS
 from plateau_lens.models.quiet import quiet
 from plateau_lens.saes.firing import Firing
 
@@ -116,3 +117,9 @@ def random_codes(lab: Lab) -> list[dict[int, float]]:
         values = np.round(rng.permutation(np.linspace(1, 9, 12))[: len(latents)], 3)
         codes.append({int(j): float(v) for j, v in zip(latents, values, strict=True)})
     return codes
+
+
+@pytest.fixture
+def kinds_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(KINDS, "_known", dict(KINDS.all()))

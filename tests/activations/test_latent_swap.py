@@ -17,7 +17,7 @@ RUNGS = list(product(TOPS, OTHERS))
 
 
 def draw(lab: Any, block: Any, purpose: str = "kind:swap", **parameters: Any) -> Codes:
-    return lab.codes(make_kinds({"latent-swap": parameters})["latent-swap"].draw(block, purpose))
+    return lab.codes(make_kinds({"latent-swap": parameters})["latent-swap"].make(block, purpose).activation)
 
 
 class Plain:
@@ -103,7 +103,7 @@ def test_equals_its_definition_in_plain_python(
 def test_the_defaults_are_synthetic_structured(lab: Any, random_codes: Codes):
     block = lab.block(lab.activation(*random_codes))
     structured = make_kinds({"synthetic-structured": {}})["synthetic-structured"]
-    assert draw(lab, block) == lab.codes(structured.draw(block, "kind:synthetic-structured"))
+    assert draw(lab, block) == lab.codes(structured.make(block, "kind:synthetic-structured").activation)
 
 
 @pytest.mark.parametrize(("top", "others"), RUNGS)

@@ -63,7 +63,9 @@ class TestOthers:
 def test_model_generated_is_the_others_activation():
     population = Population(torch.randn(20, 6, generator=torch.Generator().manual_seed(0)), 1)
     block = block_of(population, np.arange(12))
-    drawn = make_kinds({"model-generated": {}})["model-generated"].draw(block, "kind:model-generated")
+    drawn = (
+        make_kinds({"model-generated": {}})["model-generated"].make(block, "kind:model-generated").activation
+    )
     assert torch.equal(drawn, block.other)
     assert not (drawn == block.base).all(dim=-1).any()
 
@@ -78,7 +80,7 @@ def population() -> Population:
 
 class TestRandom:
     def draw(self, population: Population, pair: np.ndarray, purpose: str = "kind:random") -> torch.Tensor:
-        return make_kinds({"random": {}})["random"].draw(block_of(population, pair % 80), purpose)
+        return make_kinds({"random": {}})["random"].make(block_of(population, pair % 80), purpose).activation
 
     def draws(self, population: Population, n: int) -> np.ndarray:
         return population.gaussian([rng(5, "x", i) for i in range(n)]).double().numpy()
@@ -147,7 +149,7 @@ def test_generators_differ_by_every_part_of_their_key():
 def test_reconstruction_is_of_the_target(tiny_sae_folder, tiny_activations: torch.Tensor):
     dictionary = load_dictionary(str(tiny_sae_folder))
     block = block_of(Population(tiny_activations, 0), np.arange(8), dictionary=dictionary)
-    drawn = make_kinds({"sae-reconstruction": {}})["sae-reconstruction"].draw(block, "x")
+    drawn = make_kinds({"sae-reconstruction": {}})["sae-reconstruction"].make(block, "x").activation
     with torch.no_grad():
         wanted = dictionary.sae.decode(dictionary.sae.encode(block.other))
     assert torch.equal(drawn, wanted)

@@ -1,23 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from plateau_lens import ConfigError, Kind, PairBlock, kind
-from plateau_lens.activations import registry
+from plateau_lens import ConfigError, Kind, PairBlock, activations, kind
 from plateau_lens.activations.population import Population
-from plateau_lens.activations.registry import kinds, make_kinds
+from plateau_lens.activations.registry import KINDS, Activations, kinds, make_kinds
 
-
-@pytest.fixture(autouse=True)
-def _registry_put_back() -> Iterator[None]:
-    kinds()
-    before = dict(registry._REGISTRY)
-    yield
-    registry._REGISTRY.clear()
-    registry._REGISTRY.update(before)
+pytestmark = pytest.mark.usefixtures("kinds_put_back")
 
 
 @pytest.fixture
@@ -59,8 +53,18 @@ def test_a_function_becomes_a_kind(block: PairBlock):
     made = make_kinds({"halfway": {}})["halfway"]
     assert isinstance(made, Kind)
     assert not made.needs_sae
-    assert torch.equal(made.draw(block, "x"), (block.base + block.other) / 2)
-    assert torch.equal(halfway(block), made.draw(block, "x")), "the decorated name stays the function"
+    assert made.__doc__ == "Half of the way."
+    found = made.make(block, "x")
+    assert torch.equal(found.activation, (block.base + block.other) / 2)
+    assert found.code is None
+    assert torch.equal(halfway(block), found.activation), "the decorated name stays the function"
+
+
+def test_a_function_may_return_codes_as_well(block: PairBlock):
+    kind("coded")(lambda block: Activations(block.base, block.other))
+    made = make_kinds({"coded": {}})["coded"].make(block, "x")
+    assert torch.equal(made.activation, block.base)
+    assert made.code is block.other
 
 
 def test_a_subclass_with_parameters_under_two_labels(block: PairBlock):
@@ -74,8 +78,8 @@ def test_a_subclass_with_parameters_under_two_labels(block: PairBlock):
             return self.factor * block.base
 
     made = make_kinds({"scaled": {}, "far": {"kind": "scaled", "factor": 10}})
-    assert torch.equal(made["scaled"].draw(block, "x"), 2 * block.base)
-    assert torch.equal(made["far"].draw(block, "x"), 10 * block.base)
+    assert torch.equal(made["scaled"].make(block, "x").activation, 2 * block.base)
+    assert torch.equal(made["far"].make(block, "x").activation, 10 * block.base)
 
 
 def test_the_last_one_stands(block: PairBlock):
@@ -87,7 +91,34 @@ def test_the_last_one_stands(block: PairBlock):
     def second(block: PairBlock) -> torch.Tensor:
         return block.other
 
-    assert torch.equal(make_kinds({"mine": {}})["mine"].draw(block, "x"), block.other)
+    assert torch.equal(make_kinds({"mine": {}})["mine"].make(block, "x").activation, block.other)
+
+
+def test_a_built_in_name_may_be_taken_before_the_built_in_ones_are_looked_for(
+    block: PairBlock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(KINDS, "_complete", False)
+    monkeypatch.delitem(sys.modules, "plateau_lens.activations.random")
+    kind("random")(lambda block: block.other)
+    assert torch.equal(make_kinds({"random": {}})["random"].make(block, "x").activation, block.other)
+
+
+def test_a_file_in_the_folder_is_a_new_kind(
+    block: PairBlock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "mirrored.py").write_text(
+        "from plateau_lens import Kind, kind\n\n\n@kind('mirrored')\nclass Mirrored(Kind):\n"
+        "    def draw(self, block, purpose):\n        return -block.base\n"
+    )
+    assert "mirrored" not in kinds()
+    monkeypatch.setattr(activations, "__path__", [*activations.__path__, str(tmp_path)])
+    monkeypatch.setattr(KINDS, "_complete", False)
+    try:
+        made = make_kinds({"mirrored": {}})["mirrored"]
+    finally:
+        sys.modules.pop("plateau_lens.activations.mirrored", None)
+    assert made.name == "mirrored"
+    assert torch.equal(made.make(block, "x").activation, -block.base)
 
 
 def test_unknown_kinds_and_parameters_are_all_named_with_the_nearest():
@@ -136,10 +167,8 @@ def test_kinds_of_latents_say_that_they_need_an_sae(name: str, block: PairBlock)
     made = make_kinds({name: {}})[name]
     assert made.needs_sae
     with pytest.raises(ConfigError, match=r"made of SAE latents, but the run has no sae; set sae\.source"):
-        made.draw(block if name != "synthetic-structured" else _with_cosine(block), "x")
+        made.make(block if name != "synthetic-structured" else _with_cosine(block), "x")
 
 
 def _with_cosine(block: PairBlock) -> PairBlock:
-    import dataclasses
-
     return dataclasses.replace(block, top_cosine=0.4)

@@ -15,7 +15,7 @@ Codes = list[dict[int, float]]
 
 def draw(lab: Any, block: Any, purpose: str = "kind:synthetic-baseline", **parameters: Any) -> Codes:
     kind = make_kinds({"synthetic-baseline": parameters})["synthetic-baseline"]
-    return lab.codes(kind.draw(block, purpose))
+    return lab.codes(kind.make(block, purpose).activation)
 
 
 def nearest(lab: Any, latent: int, k: int) -> set[int]:
@@ -191,7 +191,7 @@ def test_the_notebooks_bag_may_choose_dead_latents_and_one_latent_twice(make_lab
     moved = {}
     for collisions in ("forbidden", "overwrite"):
         kind = make_kinds({"synthetic-baseline": {"neighbours": 1, "collisions": collisions}})
-        drawn = kind["synthetic-baseline"].draw(lab.block(base), "x")
+        drawn = kind["synthetic-baseline"].make(lab.block(base), "x").activation
         moved[collisions] = lab.codes(drawn)[0]
     # Latent 2 is the nearest of both: one value is pushed elsewhere, or the smaller one overwrites the larger.
     assert moved["forbidden"][2] == pytest.approx(4.0, abs=2e-3)
@@ -202,12 +202,13 @@ def test_the_notebooks_bag_may_choose_dead_latents_and_one_latent_twice(make_lab
     block = rare.block(rare.activation({0: 3.0}))
     for dead, wanted in (("excluded", {3}), ("included", {4, 5})):
         kind = make_kinds({"synthetic-baseline": {"neighbours": 1, "dead": dead}})
-        (code,) = rare.codes(kind["synthetic-baseline"].draw(block, "x"))
+        (code,) = rare.codes(kind["synthetic-baseline"].make(block, "x").activation)
         assert set(code) <= wanted
 
 
 def test_the_notebooks_random_is_narrower_by_the_divisor(lab: Any, random_codes: Codes):
     block = lab.block(lab.activation(*random_codes))
-    narrow, wide = (make_kinds({"random": {"divisor": d}})["random"].draw(block, "x") for d in ("n", "n-1"))
+    made = (make_kinds({"random": {"divisor": d}})["random"].make(block, "x") for d in ("n", "n-1"))
+    narrow, wide = (each.activation for each in made)
     mean, n = block.population.mean, len(block.population)
     torch.testing.assert_close((narrow - mean), (wide - mean) * ((n - 1) / n) ** 0.5, atol=1e-4, rtol=1e-4)

@@ -14,7 +14,7 @@ Codes = list[dict[int, float]]
 
 def draw(lab: Any, block: Any, **parameters: Any) -> Codes:
     kind = make_kinds({"synthetic-structured": parameters})["synthetic-structured"]
-    return lab.codes(kind.draw(block, "kind:synthetic-structured"))
+    return lab.codes(kind.make(block, "kind:synthetic-structured").activation)
 
 
 def by_definition(

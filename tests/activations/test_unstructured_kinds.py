@@ -18,7 +18,7 @@ KINDS = ("single-latent", "isotropic", "shuffled-decoder", "random-dictionary", 
 
 
 def draw(name: str, block: Any, purpose: str = "kind:x") -> torch.Tensor:
-    return make_kinds({name: {}})[name].draw(block, purpose)
+    return make_kinds({name: {}})[name].make(block, purpose).activation
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -799,13 +799,10 @@ class TestVariants:
             np.testing.assert_allclose(row, (base[pair] + other[pair]) / 2, atol=1e-6)
 
     @pytest.fixture
-    def registry_put_back(self) -> Iterator[None]:
-        from plateau_lens.activations import registry
+    def registry_put_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from plateau_lens.activations.registry import KINDS
 
-        before = dict(registry._REGISTRY)
-        yield
-        registry._REGISTRY.clear()
-        registry._REGISTRY.update(before)
+        monkeypatch.setattr(KINDS, "_known", dict(KINDS.all()))
 
 
 class TestRefusals:

@@ -75,11 +75,11 @@ def test_fetch_then_run(hub, command, small, tmp_path, repositories):
     assert manifest["sae"]["frequency"] == "shipped with the SAE"
     assert manifest["prompts"]["revision"] == repositories[DATASET].commit
     assert manifest["centred"] is True
-    pairing = manifest["pairing"]
-    assert pairing["explained_variance"] == pytest.approx(1, abs=1e-6)
-    assert pairing["refusals"] == []
-    assert len(pairing["warnings"]) == 1
-    assert pairing["forced"] is False
+    fit = manifest["fit"]
+    assert fit["explained_variance"] == pytest.approx(1, abs=1e-6)
+    assert fit["refusals"] == []
+    assert len(fit["warnings"]) == 1
+    assert fit["forced"] is False
     resolved = yaml.safe_load((tmp_path / "offline" / "config.yaml").read_text())
     assert resolved["model"]["revision"] == repositories[MODEL].commit
     assert resolved["prompts"]["revision"] == repositories[DATASET].commit

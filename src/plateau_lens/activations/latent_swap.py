@@ -11,15 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from plateau_lens._errors import ConfigError
-from plateau_lens.activations.codes import (
-    ActiveLatents,
-    CodeKind,
-    active_latents,
-    assign_cheapest,
-    assign_nearest,
-    require_room,
-    to_codes,
-)
+from plateau_lens.activations.assignment import assign_cheapest, assign_nearest, require_room
+from plateau_lens.activations.codes import ActiveLatents, CodeKind, active_latents, to_codes
 from plateau_lens.activations.registry import PairBlock, kind
 from plateau_lens.saes.neighbours import nearest_in_frequency, nearest_unused
 

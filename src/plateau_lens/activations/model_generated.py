@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from plateau_lens.activations.registry import Kind, PairBlock, kind
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Float
+from plateau_lens.activations.registry import Activations, Kind, PairBlock, kind
 
 
 @kind("model-generated")
 class ModelGenerated(Kind):
     """Another prompt's activation, drawn without replacement, never the pair's own."""
 
-    def draw(self, block: PairBlock, purpose: str) -> Float[torch.Tensor, "pair d_model"]:
-        """See `plateau_lens.activations.population.Population.others`."""
-        return block.other
+    def draw(self, block: PairBlock, purpose: str) -> Activations:
+        """See `plateau_lens.activations.population.Population.others`; the codes are the SAE's, where there is one."""
+        return Activations(block.other, None if block.dictionary is None else block.other_code)

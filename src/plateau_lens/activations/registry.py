@@ -8,6 +8,9 @@ A new kind is a function of a `PairBlock`::
     def halfway(block):
         "Halfway between the base and another prompt's activation."
         return (block.base + block.other) / 2
+
+It stands in a file of this folder or in a plugin, and nothing else has to know of it. One with parameters is a `Kind`;
+one that is made of SAE latents returns `Activations` with their codes, and is described by them.
 """
 
 from __future__ import annotations
@@ -15,14 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from plateau_lens._errors import ConfigError, nearest
+from plateau_lens._errors import ConfigError
+from plateau_lens._registry import Described, Registry
 from plateau_lens.activations.population import Population, rng
 
 if TYPE_CHECKING:
@@ -30,21 +32,6 @@ if TYPE_CHECKING:
 
     from plateau_lens.saes.dictionary import Dictionary
     from plateau_lens.saes.firing import Firing
-
-BUILT_IN = (
-    "model_generated",
-    "random",
-    "synthetic_baseline",
-    "synthetic_structured",
-    "sae_reconstruction",
-    "latent_swap",
-    "single_latent",
-    "isotropic",
-    "shuffled_decoder",
-    "random_dictionary",
-    "covariance_mixture",
-)
-"""Modules of this folder that register the kinds that come with the library."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +90,21 @@ class PairBlock:
         return self.firing
 
 
-class Kind(BaseModel):
+class Activations(NamedTuple):
+    """What a kind makes: one activation a pair, and the codes they stand for."""
+
+    activation: Float[torch.Tensor, "pair d_model"]
+    code: Float[torch.Tensor, "pair d_sae"] | None = None
+    """SAE codes; None where the activations have none, and then nothing is said of their latents."""
+
+
+class Kind(Described):
     """One way to make activations. Fields are its parameters; `draw` makes one activation a pair."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     needs_sae: ClassVar[bool] = False
 
-    def draw(self, block: PairBlock, purpose: str) -> Float[torch.Tensor, "pair d_model"]:
-        """Activations of this kind.
+    def draw(self, block: PairBlock, purpose: str) -> Float[torch.Tensor, "pair d_model"] | Activations:
+        """Activations of this kind, with their codes or without.
 
         Args:
             block: the pairs.
@@ -118,47 +112,39 @@ class Kind(BaseModel):
         """
         raise NotImplementedError
 
+    def make(self, block: PairBlock, purpose: str) -> Activations:
+        """What `draw` returns, a plain tensor as activations without codes."""
+        drawn = self.draw(block, purpose)
+        return drawn if isinstance(drawn, Activations) else Activations(drawn)
 
-_REGISTRY: dict[str, type[Kind]] = {}
-_K = TypeVar("_K", bound=type[Kind])
-_F = TypeVar("_F", bound=Callable[[PairBlock], Any])
+
+KINDS: Registry[Kind] = Registry("kind", "plateau_lens.activations")
+_M = TypeVar("_M", bound="type[Kind] | Callable[[PairBlock], Any]")
 
 
-class _Register:
-    def __init__(self, name: str):
-        self.name = name
+def kind(name: str) -> Callable[[_M], _M]:
+    """Register a `Kind` subclass, or a function of a `PairBlock`, under ``name``: a decorator. The last one stands."""
 
-    @overload
-    def __call__(self, made: _K) -> _K: ...
-    @overload
-    def __call__(self, made: _F) -> _F: ...
-    def __call__(self, made: Any) -> Any:
-        if isinstance(made, type) and issubclass(made, Kind):
-            _REGISTRY[self.name] = made
-        else:
-            _REGISTRY[self.name] = _from_function(made)
+    def register(made: _M) -> _M:
+        KINDS.add(name)(_as_class(made))
         return made
 
-
-def kind(name: str) -> _Register:
-    """Register a `Kind` subclass, or a function of a `PairBlock`, under ``name``. The last one stands."""
-    return _Register(name)
+    return register
 
 
-def _from_function(function: Callable[[PairBlock], Any]) -> type[Kind]:
+def _as_class(made: Any) -> type[Kind]:
+    if isinstance(made, type) and issubclass(made, Kind):
+        return made
+
     def draw(self: Kind, block: PairBlock, purpose: str) -> Any:
-        return function(block)
+        return made(block)
 
-    return type(
-        function.__name__, (Kind,), {"draw": draw, "__doc__": function.__doc__, "__module__": __name__}
-    )
+    return type(made.__name__, (Kind,), {"draw": draw, "__doc__": made.__doc__, "__module__": __name__})
 
 
 def kinds() -> Mapping[str, type[Kind]]:
     """All registered kinds by name."""
-    for module in BUILT_IN:
-        import_module(f"plateau_lens.activations.{module}")
-    return dict(_REGISTRY)
+    return KINDS.all()
 
 
 def make_kinds(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
@@ -167,27 +153,4 @@ def make_kinds(table: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
     Raises:
         ConfigError: naming every unknown kind or parameter, with the nearest legal one.
     """
-    known = kinds()
-    made: dict[str, Kind] = {}
-    wrong: list[str] = []
-    for label, parameters in table.items():
-        name = parameters.get("kind", label)
-        if not isinstance(name, str) or name not in known:
-            wrong.append(
-                f"unknown kind {name!r}{nearest(str(name), known)} (legal: {', '.join(sorted(known))})"
-            )
-            continue
-        given = {key: value for key, value in parameters.items() if key != "kind"}
-        try:
-            made[label] = known[name].model_validate(given)
-        except ValidationError as error:
-            for item in error.errors():
-                key = ".".join(map(str, item["loc"]))
-                legal = list(known[name].model_fields)
-                hint = nearest(key, legal) if item["type"] == "extra_forbidden" else ""
-                wrong.append(
-                    f"kinds.{label}.{key}: {item['msg']}{hint} (parameters: {', '.join(legal) or 'none'})"
-                )
-    if wrong:
-        raise ConfigError("the activation kinds cannot be made:\n  " + "\n  ".join(wrong))
-    return made
+    return KINDS.make(table, of="kinds")

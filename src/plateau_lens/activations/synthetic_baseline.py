@@ -10,14 +10,8 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from plateau_lens.activations.codes import (
-    ActiveLatents,
-    CodeKind,
-    active_latents,
-    assign_cheapest,
-    require_room,
-    to_codes,
-)
+from plateau_lens.activations.assignment import assign_cheapest, require_room
+from plateau_lens.activations.codes import ActiveLatents, CodeKind, active_latents, to_codes
 from plateau_lens.activations.registry import PairBlock, kind
 from plateau_lens.saes.neighbours import nearest_in_frequency, nearest_unused
 

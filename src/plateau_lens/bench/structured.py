@@ -73,4 +73,4 @@ class StructuredTargets:
             top_cosine=TOP_COSINE,
             seed=0,
         )
-        return self.kind.draw(block, "bench")
+        return self.kind.make(block, "bench").activation

@@ -29,7 +29,7 @@ def fetch_command(source: str) -> None:
     say(
         f"prompts  {len(prepared.tokens)} of {prepared.tokens.shape[1]} tokens, {prompts['source']}{_at(prompts)}"
     )
-    for line in prepared.pairing.lines() if prepared.pairing else ():
+    for line in prepared.fit.lines() if prepared.fit else ():
         say(line)
     say(f"{config.name} is ready, offline too.")
 

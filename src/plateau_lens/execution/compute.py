@@ -63,7 +63,7 @@ def compute(
         out: the run folder; new, empty, or of the same configuration.
         workers: processes; 1 computes in this one.
         progress: told about every finished unit.
-        notice: told how well the SAE fits the run; the manifest has the same under ``pairing``.
+        notice: told how well the SAE fits the run; the manifest has the same under ``fit``.
         force: go on with an SAE that does not fit the run, or reconstructs too little of its activations.
         resources: the model and SAE of this configuration, loaded already; many runs can share them. With several
             workers each process loads its own all the same.
@@ -164,7 +164,7 @@ def _compute(
     tell("loading", 0, sum(len(unit.pair) for unit in plan(config)))
     resources = resources or load_resources(config)
     prepared = prepare(config, resources, force=force)
-    for line in prepared.pairing.lines() if prepared.pairing else ():
+    for line in prepared.fit.lines() if prepared.fit else ():
         say(line)
     if config.model.matmul == "bfloat16":
         say(COARSE)

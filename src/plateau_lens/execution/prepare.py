@@ -26,7 +26,7 @@ from plateau_lens.prompts.sources import Prompts, load_prompts
 from plateau_lens.responses.registry import RESPONSES
 from plateau_lens.runs.config import RunConfig
 from plateau_lens.saes.dictionary import load_dictionary
-from plateau_lens.saes.fit import Pairing, RunFacts, pair
+from plateau_lens.saes.fit import Fit, RunFacts, fit
 
 if TYPE_CHECKING:
     from plateau_lens.saes.dictionary import Dictionary
@@ -43,7 +43,7 @@ class Prepared:
     population: Float[np.ndarray, "prompt d_model"]
     frequency: Float[np.ndarray, " d_sae"] | None
     top_cosine: float
-    pairing: Pairing | None
+    fit: Fit | None
     """How the SAE fits; None for a run without one."""
     provenance: dict[str, Any]
 
@@ -114,16 +114,16 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
     give_back()  # of sampling: the keys and values of many documents
     activations = engine.site_activations(torch.from_numpy(prompts.tokens)).to(for_float64(engine.device))
     top_cosine = float("nan")
-    pairing: Pairing | None = None
+    found: Fit | None = None
     if dictionary is not None:
         wide = activations.to(torch.float32)
-        pairing = pair(
+        found = fit(
             dictionary.provenance["metadata"],
             _facts(config, resources, prompts),
             dictionary.explained_variance(wide),
         )
         if not force:
-            pairing.require(dictionary.source)
+            found.require(dictionary.source)
         if dictionary.frequency is None:
             dictionary = dictionary.measure_frequency(wide)
         top_cosine = dictionary.mean_top_cosine(wide)
@@ -137,7 +137,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
         if dictionary is None or dictionary.frequency is None
         else dictionary.frequency.cpu().numpy(),
         top_cosine=top_cosine,
-        pairing=pairing,
+        fit=found,
         provenance={
             "model": loaded.provenance(),
             "sae": None
@@ -147,7 +147,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
                 "frequency": dictionary.frequency_source,
                 "top_cosine": top_cosine,
             },
-            "pairing": None if pairing is None else pairing.record(forced=force),
+            "fit": None if found is None else found.record(forced=force),
             "prompts": prompts.provenance,
             "plugins": {
                 name: {"sha256": sha256(Path(name))} for name in config.plugins if name.endswith(".py")

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from plateau_lens._devices import for_float64
 from plateau_lens._errors import ConfigError
-from plateau_lens.activations.codes import CodeKind, CodeProperties, code_properties
-from plateau_lens.activations.model_generated import ModelGenerated
 from plateau_lens.activations.population import Population
-from plateau_lens.activations.registry import PairBlock, make_kinds
+from plateau_lens.activations.properties import CodeProperties, code_properties
+from plateau_lens.activations.registry import Activations, PairBlock, make_kinds
 from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
 from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Path
@@ -46,13 +45,6 @@ class Shard:
     codes: pl.DataFrame
     engine_seconds: float
     """Wall time inside the engine."""
-
-
-class _Drawn(NamedTuple):
-    """Activations of one kind, one a pair, and the codes they were decoded from, if any."""
-
-    activation: Float[Tensor, "pair d_model"]
-    code: Float[Tensor, "pair d_sae"] | None
 
 
 class _Curves(NamedTuple):
@@ -125,25 +117,17 @@ class Worker:
             firing=self.firing,
         )
 
-    def _draw(self, unit: Unit, block: PairBlock) -> dict[str, _Drawn]:
+    def _draw(self, unit: Unit, block: PairBlock) -> dict[str, Activations]:
         """One activation a pair of each kind the unit needs, as the site has them."""
         wanted = dict.fromkeys(
             kind for label in unit.experiments for kind in self.experiments[label].labels(self.config)
         )
-        drawn: dict[str, _Drawn] = {}
+        drawn: dict[str, Activations] = {}
         for label in wanted:
-            kind, purpose = self.kinds[label], f"kind:{label}"
-            code: Tensor | None = None
-            # A subclass may have its own way from code to activation; then only that way counts.
-            if isinstance(kind, CodeKind) and type(kind).draw is CodeKind.draw:
-                code = kind.code_of(block, purpose)
-                activation = block.latents.decode(code)
-            else:
-                activation = kind.draw(block, purpose)
-                if isinstance(kind, ModelGenerated) and block.dictionary is not None:
-                    code = block.other_code
-            _check_drawn(label, activation, block)
-            drawn[label] = _Drawn(centred(activation.to(block.base), self.engine.centre), code)
+            made = self.kinds[label].make(block, f"kind:{label}")
+            _check_drawn(label, made, block)
+            activation = centred(made.activation.to(block.base), self.engine.centre)
+            drawn[label] = made._replace(activation=activation)
         return drawn
 
     def _curves(
@@ -180,20 +164,21 @@ def _fp32(activations: Tensor) -> np.ndarray:
     return np.ascontiguousarray(activations.float().cpu().numpy())
 
 
-def _check_drawn(label: str, activation: object, block: PairBlock) -> None:
+def _check_drawn(label: str, made: Activations, block: PairBlock) -> None:
     """A kind of the user's own may return anything; say so before it becomes a number."""
-    wanted = tuple(block.base.shape)
-    if not isinstance(activation, Tensor):
-        raise ConfigError(
-            f"kind {label!r} returned {type(activation).__name__}, expected a torch tensor {wanted}"
-        )
-    if tuple(activation.shape) != wanted:
-        raise ConfigError(
-            f"kind {label!r} returned shape {tuple(activation.shape)}, expected {wanted} (pair, d_model)"
-        )
+    wanted: dict[str, tuple[object, int]] = {"d_model": (made.activation, block.base.shape[-1])}
+    if made.code is not None:
+        wanted["d_sae"] = (made.code, block.latents.d_sae)
+    for axis, (found, width) in wanted.items():
+        shape = (len(block.base), width)
+        if not isinstance(found, Tensor) or tuple(found.shape) != shape:
+            what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise ConfigError(
+                f"kind {label!r} returned {what}, expected a torch tensor {shape} (pair, {axis})"
+            )
 
 
-def _properties(block: PairBlock, drawn: dict[str, _Drawn]) -> Iterator[dict[str, Any]]:
+def _properties(block: PairBlock, drawn: dict[str, Activations]) -> Iterator[dict[str, Any]]:
     """Rows of ``codes/part-*.parquet``."""
     nan = np.full(len(block.pair), np.nan)
     for label, (activation, code) in drawn.items():

@@ -41,8 +41,8 @@ class RunFacts:
 
 
 @dataclass(frozen=True)
-class Pairing:
-    """How an SAE and a run fit."""
+class Fit:
+    """How well an SAE fits a run."""
 
     explained_variance: float
     """Of the reconstruction, on the activations of the run's own prompts; at most 1."""
@@ -82,7 +82,7 @@ class Pairing:
         }
 
 
-def pair(metadata: Mapping[str, Any], facts: RunFacts, explained_variance: float) -> Pairing:
+def fit(metadata: Mapping[str, Any], facts: RunFacts, explained_variance: float) -> Fit:
     """Compare what an SAE was trained on with what a run gives it.
 
     Another model or site, or an explained variance below `MIN_EXPLAINED_VARIANCE`, is a refusal; BOS, context
@@ -105,7 +105,7 @@ def pair(metadata: Mapping[str, Any], facts: RunFacts, explained_variance: float
         _context_warning(metadata, facts),
         _centring_warning(metadata, facts),
     ]
-    return Pairing(
+    return Fit(
         explained_variance,
         tuple(reason for reason in refusals if reason),
         tuple(warning for warning in warnings if warning),

@@ -1,4 +1,4 @@
-"""Which pairings of SAE and run are refused, which are noted, and that a run really stops or goes on."""
+"""Which SAEs are refused and what is noted of others, and that a run really stops or goes on."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 from plateau_lens._errors import ResourceError
 from plateau_lens.execution.prepare import load_resources, prepare
 from plateau_lens.runs.config import load_config
-from plateau_lens.saes.fit import RunFacts, boundary, pair, same_model
+from plateau_lens.saes.fit import RunFacts, boundary, fit, same_model
 
 TRAINED = {
     "model_name": "gpt2-small",
@@ -27,12 +27,12 @@ FACTS = RunFacts(
 )
 
 
-def test_a_fitting_pair_has_nothing_to_say():
-    found = pair(TRAINED, FACTS, 0.9)
+def test_one_that_fits_has_nothing_to_say():
+    found = fit(TRAINED, FACTS, 0.9)
     assert found.refusals == ()
     assert found.warnings == ()
     found.require("x")
-    assert pair({}, FACTS, 0.5).lines() == [
+    assert fit({}, FACTS, 0.5).lines() == [
         "explained variance of the SAE's reconstruction on the run's prompts: 0.500"
     ]
 
@@ -49,7 +49,7 @@ def test_a_fitting_pair_has_nothing_to_say():
     ],
 )
 def test_refusals(trained, facts, variance, said):
-    found = pair({**TRAINED, **trained}, dataclasses.replace(FACTS, **facts), variance)
+    found = fit({**TRAINED, **trained}, dataclasses.replace(FACTS, **facts), variance)
     assert len(found.refusals) == 1
     assert said in found.refusals[0]
     with pytest.raises(ResourceError, match="does not fit this run") as error:
@@ -75,7 +75,7 @@ def test_refusals(trained, facts, variance, said):
     ],
 )
 def test_warnings(trained, facts, said):
-    found = pair({**TRAINED, **trained}, dataclasses.replace(FACTS, **facts), 0.9)
+    found = fit({**TRAINED, **trained}, dataclasses.replace(FACTS, **facts), 0.9)
     assert found.refusals == ()
     assert len(found.warnings) == 1
     assert said in found.warnings[0]
@@ -86,7 +86,7 @@ def test_warnings(trained, facts, said):
 def test_every_reason_is_told_at_once():
     wrong = {**TRAINED, "model_name": "gpt2-xl", "hook_name": "blocks.20.hook_resid_pre"}
     with pytest.raises(ResourceError) as error:
-        pair(wrong, FACTS, 0.1).require("x")
+        fit(wrong, FACTS, 0.1).require("x")
     assert str(error.value).count("\n  - ") == 3
 
 
@@ -137,7 +137,7 @@ def test_a_run_stops_or_is_forced(tiny_model_folder, tiny_sae_folder):
     with pytest.raises(ResourceError, match=r"expected at least 0\.5"):
         prepare(config, resources)
     forced = prepare(config, resources, force=True)
-    assert forced.pairing is not None
-    assert forced.pairing.explained_variance < 0.5
-    assert forced.provenance["pairing"] == forced.pairing.record(forced=True)
-    assert forced.provenance["pairing"]["forced"] is True
+    assert forced.fit is not None
+    assert forced.fit.explained_variance < 0.5
+    assert forced.provenance["fit"] == forced.fit.record(forced=True)
+    assert forced.provenance["fit"]["forced"] is True
