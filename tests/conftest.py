@@ -30,8 +30,7 @@ install_import_hook(
         "plateau_lens.numerics.schedules",
         "plateau_lens.numerics.steps",
         "plateau_lens.numerics.statistics",
-        "plateau_lens.models.prefix",
-        "plateau_lens.models.responses",
+        "plateau_lens.models.attention",
     ],
     "beartype.beartype",
 )

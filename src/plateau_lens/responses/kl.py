@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class KL(Response):
     """``KL(p(.|X[0]) || p(.|X[n]))`` of next-token probabilities, nats, >= 0.
 
-    With ``p0 = softmax(logits[0])``: ``E_p0[log p_0] - E_p0[log p_n]``, from one log-sum-exp and one product with ``p0`` a
-    step. In float32 it is good to about 1e-5 nats: the sums over the vocabulary are cascaded (`torch.linalg.vecdot`); a
-    plain matrix product there is off by 1e-3. Source: arXiv 2409.15019v2, appendix C.
+    With ``p0 = softmax(logits[0])``: ``E_p0[log p_0] - E_p0[log p_n]``, from one log-sum-exp and one product with
+    ``p0`` a step. In float32 it is good to about 1e-5 nats: the sums over the vocabulary are cascaded
+    (`torch.linalg.vecdot`); a plain matrix product there is off by 1e-3. Source: arXiv 2409.15019v2, appendix C.
     """
 
     symbol = "KL"
