@@ -262,7 +262,6 @@ class TestSeconds:
         monkeypatch.setattr(SuffixEngine, "respond", clock.moving(SuffixEngine.respond, 1))
         monkeypatch.setattr(SuffixEngine, "prefix", clock.moving(SuffixEngine.prefix, 10))
         monkeypatch.setattr(worker.Worker, "_draw", clock.moving(worker.Worker._draw, 1000))
-        monkeypatch.setattr(SuffixEngine, "_prove", lambda *_: None)  # it calls prefix, once a run
         changes = {"experiments": ["toward"], "kinds": ["random"], "sae": None, "responses": ["l2"]}
         folder = run(configure(**changes), tmp_path / "run", report=False)
         assert folder.manifest()["engine_seconds"] == 3 * (10 + 2)  # three units, two schedules each
