@@ -20,10 +20,9 @@ LAST = 1000
 """Place of what does not say where it is shown: behind all that does."""
 
 
-class Described(BaseModel):
-    """One thing that describes itself. Fields are its parameters, class variables what is known of it."""
+class Member:
+    """One of its sort, found by name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     sort: ClassVar[str] = ""
     """What it is one of, e.g. ``statistic``."""
     name: ClassVar[str] = ""
@@ -32,8 +31,14 @@ class Described(BaseModel):
     """Where among others of its sort it is shown; equal places by name."""
 
 
-D = TypeVar("D", bound=Described)
-E = TypeVar("E", bound=Described)
+class Described(Member, BaseModel):
+    """One thing that describes itself. Fields are its parameters, class variables what is known of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+D = TypeVar("D", bound=Member)
+E = TypeVar("E", bound=Member)
 
 
 class Registry(Generic[D]):

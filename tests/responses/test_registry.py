@@ -17,7 +17,7 @@ def test_what_they_say_of_themselves_needs_no_torch():
     code = (
         "import sys\nfrom plateau_lens.responses.registry import RESPONSES\n"
         "print([(name, known.symbol, known.axis) for name, known in RESPONSES.all().items()])\n"
-        "RESPONSES.written_out({'l2': {}, 'mid': {'response': 'l2', 'site': 'blocks.3.hook_resid_post'}})\n"
+        "RESPONSES.make({'l2': {}, 'mid': {'response': 'l2', 'site': 'blocks.3.hook_resid_post'}})\n"
         "print([name for name in ('torch', 'transformers', 'jaxtyping') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

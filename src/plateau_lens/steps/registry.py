@@ -40,6 +40,12 @@ class StepValues:
     censored: Bool[np.ndarray, " pair"] | None = None
     """True where the event was not seen within the usable steps, all of which are finite; none given: nowhere."""
 
+    @property
+    def flags(self) -> Bool[np.ndarray, " pair"]:
+        """`censored`, one flag a curve."""
+        assert self.censored is not None
+        return self.censored
+
     def __post_init__(self) -> None:
         value = np.asarray(self.value, dtype=np.float64)
         given = self.censored
