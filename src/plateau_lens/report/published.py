@@ -14,6 +14,7 @@ from plateau_lens.report import render
 from plateau_lens.report.run_data import Group, RunData
 from plateau_lens.runs.config import RunConfig
 from plateau_lens.steps.activation_plateau import ActivationPlateau
+from plateau_lens.steps.registry import STATISTICS
 
 
 class Published(NamedTuple):
@@ -116,16 +117,15 @@ def comparable(config: RunConfig) -> bool:
     )
 
 
-def beside(data: RunData, group: Group, *, reruns: bool = False) -> list[tuple[str, Published]]:
+def beside(config: RunConfig, group: Group, *, reruns: bool = False) -> list[tuple[str, Published]]:
     """What was published of a group, by the label that the kind has in this run.
 
     Args:
-        data: the run; one that is not ``comparable`` has nothing published.
+        config: the run's; one that is not ``comparable`` has nothing published.
         group: what to look up.
         reruns: also the values of the authors' second run.
     """
-    config = data.config
-    if not (comparable(config) and _same_scale(data, group)):
+    if not (comparable(config) and _same_scale(config, group)):
         return []
     names = {label: _published_kind(config, label) for label in config.kinds}
     return [
@@ -153,7 +153,7 @@ def frame(data: RunData) -> pl.DataFrame:
             "source": SOURCE.removeprefix("Published: "),
         }
         for group in data.samples
-        if (found := beside(data, group, reruns=True)) and (plain := _plain(data, group))
+        if (found := beside(data.config, group, reruns=True)) and (plain := _plain(data, group))
         for label, each in found
         if label in plain
     ]
@@ -209,11 +209,11 @@ def _shown(mean: float, sd: float, median: float) -> str:
     return render.spread(mean, sd) if math.isnan(median) else f"median {median:g}"
 
 
-def _same_scale(data: RunData, group: Group) -> bool:
+def _same_scale(config: RunConfig, group: Group) -> bool:
     steps = tuple(0.5 * 100 / intervals for intervals in _INTERVALS)
-    if group.schedule == "absolute" and not _is_any(data.config.step_size, steps):
+    if group.schedule == "absolute" and not _is_any(config.step_size, steps):
         return False
-    made = data.statistics[group.statistic]
+    made = STATISTICS.make(config.statistics).get(group.statistic)
     return not isinstance(made, ActivationPlateau) or _is_any(made.threshold, (20.0,))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -117,13 +117,11 @@ class RunData:
 
     def statistic_called(self, label: str) -> str:
         """What a reader calls a statistic: its symbol, or the label that a run gave it."""
-        made = self.statistics[label]
-        return made.short if label == made.name else label
+        return _called(label, self.statistics.get(label), STATISTICS)
 
     def response_called(self, label: str) -> str:
         """What a reader calls a response: its symbol, or the label that a run gave it."""
-        made = self.responses[label]
-        return made.short if label == made.name else label
+        return _called(label, self.responses.get(label), RESPONSES)
 
     def called(self, group: Group) -> str:
         """What a reader calls a group, e.g. ``MS step of L2, absolute schedule``."""
@@ -134,13 +132,7 @@ class RunData:
 
     def lacks(self, group: Group) -> str:
         """What is said where the run has no such group."""
-        known = group.statistic in self.statistics and group.response in self.responses
-        name = (
-            self.called(group)
-            if known
-            else f"{group.statistic} of {group.response}, {group.schedule} schedule"
-        )
-        return f"the run has no {name}, of experiment {group.experiment!r}"
+        return f"the run has no {self.called(group)}, of experiment {group.experiment!r}"
 
     def end_of(self, statistic: str) -> int | None:
         """Where looking stops, in steps; None for a statistic in another unit."""
@@ -243,6 +235,12 @@ def _made(
     except ConfigError as error:
         raise RunFolderError(f"{folder.path / 'config.yaml'}: {error}") from None
     return dict(sorted(made.items(), key=lambda item: (item[1].place, list(table).index(item[0]))))
+
+
+def _called(label: str, made: Statistic | Response | None, registry: Registry[Any]) -> str:
+    """What a reader calls what stands under a label, or would, if the run had it."""
+    known = registry.all().get(label) if made is None else type(made)
+    return known().short if known is not None and label == known.name else label
 
 
 def _steps(folder: RunFolder, experiments: Sequence[str]) -> pl.LazyFrame:

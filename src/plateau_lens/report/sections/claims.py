@@ -270,9 +270,7 @@ def sentences(data: RunData, frame: pl.DataFrame) -> list[tuple[str, list[Row]]]
 def _row(data: RunData, row: Mapping[str, object]) -> Row:
     group = Group(*(row[name] for name in Group._fields))  # pyright: ignore[reportArgumentType]
     by = {"ks": ", KS", "wasserstein": ", Wasserstein"}.get(str(row["quantity"]), "")
-    measured = group.statistic in data.statistics and group.response in data.responses
-    statistic = data.statistic_called(group.statistic) if measured else group.statistic.upper()
-    response = data.response_called(group.response) if measured else group.response.upper()
+    statistic, response = data.statistic_called(group.statistic), data.response_called(group.response)
     about = f"{statistic} of {response}, {group.schedule}{by}"
     figure, verdict = str(row["figure"]), str(row["verdict"])
     if verdict == NOT_MEASURED:

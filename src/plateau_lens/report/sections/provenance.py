@@ -41,7 +41,7 @@ class Provenance(NamedTuple):
 
 
 def _provenance(manifest: Mapping[str, Any]) -> Provenance:
-    apart = ("shards", "request")
+    apart = ("shards", "request", "report")
     request = manifest.get("request")
     return Provenance(
         rows=list(_flat({key: value for key, value in manifest.items() if key not in apart})),

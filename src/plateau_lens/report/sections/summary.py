@@ -124,7 +124,7 @@ def documents(data: RunData, frame: pl.DataFrame) -> dict[str, str]:
             definitions.statistic(data, part.statistic),
             *common_notes(data),
         ]
-        if any(published.beside(data, group) for group in part.groups):
+        if any(published.beside(data.config, group) for group in part.groups):
             notes.append(f"{published.SOURCE} {published.NOTE}")
         files[f"{part.experiment}-{part.statistic}.md"] = render.markdown(part.title, found, notes)
         files[f"{part.experiment}-{part.statistic}.tex"] = render.latex(found)
@@ -145,7 +145,7 @@ def common_notes(data: RunData) -> list[str]:
 
 def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
     wanted = [pl.col(column) == value for column, value in group._asdict().items()]
-    found = published.beside(data, group)
+    found = published.beside(data.config, group)
     columns, unit = (
         COLUMNS,
         f"{definitions.values_in(data, group.statistic)}; {definitions.unit(group.schedule, data.config)}.",
