@@ -21,7 +21,7 @@ TALL = {"l2": 80.0, "kl": 6.0, "js": 0.9}
 
 
 def cliff(steps: Sequence[float] | np.ndarray, height: float, n_steps: int = 100) -> np.ndarray:
-    """Curves that are 0 before their step and ``height`` from it on: MS and AP step are that very step.
+    """KindCurves that are 0 before their step and ``height`` from it on: MS and AP step are that very step.
 
     A step of 0 stands for a curve that never rises.
     """

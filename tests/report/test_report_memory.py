@@ -35,7 +35,7 @@ def test_no_more_than_two_kinds_of_curves_are_held(run_path: Path, monkeypatch: 
     held: list[int] = []
     real = run_data.RunData._curves_of
 
-    def count(self: run_data.RunData, *where: Any) -> run_data.Curves:
+    def count(self: run_data.RunData, *where: Any) -> run_data.KindCurves:
         found = real(self, *where)
         arrays.append(weakref.ref(found.response))
         held.append(sum(array() is not None for array in arrays))

@@ -193,8 +193,8 @@ def _compute(
     total = sum(len(unit.pair) for unit in units)
     tell("statistics", total, total)
     resolved = resolve_statistics(prepared.config, folder)
-    folder.write_text("config.yaml", configuration.dump(resolved))
     write_steps(folder, resolved)
+    folder.write_text("config.yaml", configuration.dump(resolved))
     manifest["finished"] = _now()
     folder.write_manifest(manifest)
 

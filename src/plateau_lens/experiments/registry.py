@@ -2,7 +2,7 @@
 
 A new experiment is a class with one method::
 
-    from plateau_lens import Experiment, Path, experiment
+    from plateau_lens import Experiment, Paths, experiment
 
     @experiment("home")
     class Home(Experiment):
@@ -11,7 +11,7 @@ A new experiment is a class with one method::
 
         def paths(self, drawn):
             for kind, activation in drawn.activations.items():
-                yield Path(kind, base=activation, target=drawn.block.base)
+                yield Paths(kind, base=activation, target=drawn.block.base)
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class Paths:
     """Paths of one kind: from bases toward targets, one a pair."""
 
     kind: str
@@ -98,7 +98,7 @@ class Experiment(Described):
         """The same with every parameter that is ``auto`` written out."""
         return self
 
-    def paths(self, drawn: Drawn) -> Iterator[Path]:
+    def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """Its paths, one set a kind."""
         raise NotImplementedError
 

@@ -84,7 +84,7 @@ class Samples(Mapping[Group, tuple[Sample, ...]]):
         return len(self._groups)
 
 
-class Curves(NamedTuple):
+class KindCurves(NamedTuple):
     """The curves of one kind of one experiment along one schedule."""
 
     kind: str
@@ -143,7 +143,7 @@ class RunData:
         unit = self.statistics[statistic].unit
         return "steps" if unit == "step" else unit
 
-    def curves(self, experiment: str, schedule: str, response: str) -> Iterator[Curves]:
+    def curves(self, experiment: str, schedule: str, response: str) -> Iterator[KindCurves]:
         """The curves of every kind that has them, kinds as in ``kinds``, one kind in memory at a time.
 
         Raises:
@@ -160,7 +160,7 @@ class RunData:
                 if len(found.last):
                     yield found
 
-    def _curves_of(self, kind: str, experiment: str, schedule: str, response: str) -> Curves:
+    def _curves_of(self, kind: str, experiment: str, schedule: str, response: str) -> KindCurves:
         where = {"experiment": experiment, "kind": kind, "schedule": schedule}
         wanted = [pl.col(column) == value for column, value in where.items()]
         responses, last, prompt = [], [], []
@@ -169,7 +169,7 @@ class RunData:
             responses.append(rows[response].list.to_array(self.config.n_steps + 1).to_numpy())
             last.append(rows["last_step"].to_numpy())
             prompt.append(rows["prompt"].to_numpy())
-        return Curves(kind, np.concatenate(responses), np.concatenate(last), np.concatenate(prompt))
+        return KindCurves(kind, np.concatenate(responses), np.concatenate(last), np.concatenate(prompt))
 
     @cached_property
     def prompts(self) -> dict[int, str]:

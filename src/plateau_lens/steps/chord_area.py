@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
 
-from plateau_lens.steps.registry import Paths, Statistic, StepValues, statistic
+from plateau_lens.steps.registry import Curves, Statistic, StepValues, statistic
 
 
 @statistic("auc")
@@ -31,16 +31,16 @@ class ChordArea(Statistic):
     convention: Literal["paper", "notebook"] = "paper"
     """``notebook``: a triangle on ``n + 1``, never undefined for want of excess (see `runs.convention`)."""
 
-    def of(self, paths: Paths) -> StepValues:
+    def of(self, curves: Curves) -> StepValues:
         """See the class."""
-        d, notebook = paths.heights, self.convention == "notebook"
+        d, notebook = curves.heights, self.convention == "notebook"
         n = np.arange(d.shape[1], dtype=np.float64)
         area = cumulative_trapezoid(d, axis=1, initial=0)
         ratio = np.full_like(d, -np.inf)
-        np.divide((n + notebook) * d / 2, area, out=ratio, where=paths.usable & (n >= 5) & (area > 0))
+        np.divide((n + notebook) * d / 2, area, out=ratio, where=curves.usable & (n >= 5) & (area > 0))
         step = ratio.argmax(axis=1)
         defined = ratio.max(axis=1) > (0 if notebook else 1 + self.min_excess)
-        censored = ~paths.broken & (~defined | (step == paths.ends))
+        censored = ~curves.broken & (~defined | (step == curves.ends))
         return StepValues(np.where(defined, step, np.nan), censored)
 
     def sentence(self, responses: Sequence[str], n_steps: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from plateau_lens.steps.registry import Paths, Statistic, StepValues, statistic
+from plateau_lens.steps.registry import Curves, Statistic, StepValues, statistic
 
 
 @statistic("nl")
@@ -29,19 +29,19 @@ class NonLinearity(Statistic):
     departure: float = Field(default=0.2, gt=0)
     """Relative departure that counts, 0.2 = 20 %."""
 
-    def of(self, paths: Paths) -> StepValues:
+    def of(self, curves: Curves) -> StepValues:
         """See the class."""
-        d = paths.heights
+        d = curves.heights
         n = np.arange(d.shape[1], dtype=np.float64)
         if d.shape[1] <= self.anchor:
             return StepValues(np.full(len(d), np.nan), np.ones(len(d), dtype=bool))
         line = d[:, :1] + (d[:, self.anchor] - d[:, 0])[:, None] * n / self.anchor
-        leaves = paths.usable & (n > self.anchor) & (np.abs(d - line) > self.departure * np.abs(line))
+        leaves = curves.usable & (n > self.anchor) & (np.abs(d - line) > self.departure * np.abs(line))
         seen = leaves.any(axis=1)
-        value = np.where(seen, leaves.argmax(axis=1), paths.ends)
+        value = np.where(seen, leaves.argmax(axis=1), curves.ends)
         flat = d[:, self.anchor] == d[:, 0]
-        undefined = flat | (paths.ends <= self.anchor) | paths.broken
-        return StepValues(np.where(undefined, np.nan, value), ~paths.broken & (~seen | undefined))
+        undefined = flat | (curves.ends <= self.anchor) | curves.broken
+        return StepValues(np.where(undefined, np.nan, value), ~curves.broken & (~seen | undefined))
 
     def sentence(self, responses: Sequence[str], n_steps: int) -> str:
         """With its parameters."""

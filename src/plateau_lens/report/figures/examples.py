@@ -18,7 +18,7 @@ from plateau_lens.report.figures.style import (
     legend_columns,
     paper_style,
 )
-from plateau_lens.report.run_data import Curves
+from plateau_lens.report.run_data import KindCurves
 from plateau_lens.steps.registry import StepValues
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Column:
     """One column of panels: one response."""
 
     y_label: str
-    curves: tuple[Curves, ...]
+    curves: tuple[KindCurves, ...]
     steps: tuple[StepValues, ...] | None
     """Where each of them blows up, in the order of ``curves``; none: no dots are drawn."""
 

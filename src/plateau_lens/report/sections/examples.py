@@ -11,7 +11,7 @@ from plateau_lens.report.figures.examples import Column, draw_examples
 from plateau_lens.report.figures.style import kind_styles
 from plateau_lens.report.run_data import RunData
 from plateau_lens.report.sections.registry import Drawing, Section, Skipped, section
-from plateau_lens.steps.registry import Paths
+from plateau_lens.steps.registry import Curves
 
 FIGURE = "figure-1"
 MOST_BASES = 6
@@ -78,6 +78,6 @@ def _columns(data: RunData, experiment: str, schedule: str) -> list[tuple[str, C
         if curves:
             steps = None
             if statistic is not None and statistic.reads(response):
-                steps = tuple(statistic.of(Paths(each.response, each.last, response)) for each in curves)
+                steps = tuple(statistic.of(Curves(each.response, each.last, response)) for each in curves)
             found.append((response, Column(data.responses[response].y_label, curves, steps)))
     return found

@@ -16,7 +16,7 @@ from plateau_lens._errors import RunFolderError
 from plateau_lens.report import definitions
 from plateau_lens.report.figures.style import KindStyle, kind_styles
 from plateau_lens.report.html import page_part
-from plateau_lens.report.run_data import Curves, Group, RunData
+from plateau_lens.report.run_data import Group, KindCurves, RunData
 from plateau_lens.report.sections.registry import Block, Drawing, Section, section
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _views(data: RunData) -> list[Group]:
     return list(first.values())
 
 
-def _traces(curves: Curves, style: KindStyle, *, visible: bool) -> list[go.Scatter]:
+def _traces(curves: KindCurves, style: KindStyle, *, visible: bool) -> list[go.Scatter]:
     import plotly.graph_objects as go
 
     # Plotly reads labels as a little HTML of its own.
@@ -148,7 +148,7 @@ def _traces(curves: Curves, style: KindStyle, *, visible: bool) -> list[go.Scatt
     return [band, line]
 
 
-def _quartiles(curves: Curves) -> Float[np.ndarray, "3 step"]:
+def _quartiles(curves: KindCurves) -> Float[np.ndarray, "3 step"]:
     steps = np.arange(curves.response.shape[1])
     usable = (steps <= curves.last[:, None]) & np.isfinite(curves.response)
     enough = usable.mean(axis=0) >= 0.5

@@ -2,16 +2,20 @@
 
 A new section is a class with one method::
 
-    from plateau_lens import Section, render, section
+    from plateau_lens import Section, Table, section
 
-    @section("latest")
-    class Latest(Section):
-        "Which kind blows up last."
-        title = "Latest"
+    @section("censoring")
+    class Censoring(Section):
+        "The share of pairs of each kind whose event was not seen."
+        title = "Who is censored"
 
         def tables(self):
-            rows = [(s.kind, f"{s.value.max():g}") for g in self.data.samples for s in self.data.samples[g]]
-            return [render.Table("Latest event of each kind", ("kind", "step"), tuple(rows))]
+            rows = [
+                (sample.kind, self.data.called(group), f"{sample.censored.mean():.3f}")
+                for group, samples in self.data.samples.items()
+                for sample in samples
+            ]
+            return [Table(self.title, ("kind", "statistic", "share"), tuple(rows))]
 
 The report builds every section of a run, writes its files, and puts its blocks on the page; it knows none by name.
 """

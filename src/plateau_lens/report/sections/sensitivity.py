@@ -14,7 +14,7 @@ from plateau_lens.report import definitions, render
 from plateau_lens.report.estimates import KIND_SCHEMA, kind_rows, of
 from plateau_lens.report.figures.sensitivity import draw_thresholds
 from plateau_lens.report.figures.style import kind_styles
-from plateau_lens.report.run_data import Curves, RunData, Sample
+from plateau_lens.report.run_data import KindCurves, RunData, Sample
 from plateau_lens.report.sections.registry import (
     Block,
     Drawing,
@@ -26,7 +26,7 @@ from plateau_lens.report.sections.registry import (
     section,
 )
 from plateau_lens.steps.activation_plateau import ActivationPlateau
-from plateau_lens.steps.registry import Paths
+from plateau_lens.steps.registry import Curves
 
 AP = "ap"
 """Label of the statistic that is looked at again."""
@@ -35,7 +35,7 @@ FACTORS = tuple(2.0 ** (half / 2) for half in range(-4, 5))
 """Thresholds looked at, as multiples of the run's: a quarter to four times, each √2 times the one before."""
 
 BLOCK = 4096
-"""Curves that are taken to float64 at once."""
+"""KindCurves that are taken to float64 at once."""
 
 
 class Panel(NamedTuple):
@@ -162,10 +162,10 @@ def tables(data: RunData, frame: pl.DataFrame) -> list[render.Table]:
     return found
 
 
-def _sample(curves: Curves, threshold: float) -> Sample:
+def _sample(curves: KindCurves, threshold: float) -> Sample:
     blocks = [
         ActivationPlateau(threshold=threshold).of(
-            Paths(curves.response[start : start + BLOCK], curves.last[start : start + BLOCK])
+            Curves(curves.response[start : start + BLOCK], curves.last[start : start + BLOCK])
         )
         for start in range(0, len(curves.last), BLOCK)
     ]
