@@ -38,7 +38,7 @@ class Described(Member, BaseModel):
 
 
 D = TypeVar("D", bound=Member)
-E = TypeVar("E", bound=Member)
+C = TypeVar("C", bound=type[Member])
 
 
 class Registry(Generic[D]):
@@ -54,10 +54,10 @@ class Registry(Generic[D]):
         self._known: dict[str, type[D]] = {}
         self._complete = False
 
-    def add(self, name: str) -> Callable[[type[E]], type[E]]:
+    def add(self, name: str) -> Callable[[C], C]:
         """Register a class under ``name``: a decorator. The last one of a name stands."""
 
-        def register(made: type[E]) -> type[E]:
+        def register(made: C) -> C:
             made.sort, made.name = self.sort, name
             self._known[name] = made  # pyright: ignore[reportArgumentType]
             return made
@@ -100,11 +100,12 @@ class Registry(Generic[D]):
             if name not in known:
                 wrong.append(self.unknown(name))
                 continue
+            kind: Any = known[name]
             given = {key: value for key, value in parameters.items() if key != self.sort}
             try:
-                made[label] = known[name].model_validate(given)
+                made[label] = kind.model_validate(given)
             except ValidationError as error:
-                wrong += _explained(error, f"{of}.{label}" if of else label, list(known[name].model_fields))
+                wrong += _explained(error, f"{of}.{label}" if of else label, list(kind.model_fields))
         if wrong:
             raise ConfigError(f"{of or self.sort} cannot be made:\n  " + "\n  ".join(wrong))
         return made

@@ -37,7 +37,7 @@ class Prepared:
     """Plain arrays and numbers that define a run's every unit; cheap to hand to another process."""
 
     config: RunConfig
-    """Resolved but for ``ap_threshold`` and ``min_slope``, which come from the curves."""
+    """Resolved but for what the statistics measure on the curves."""
     tokens: Int[np.ndarray, "prompt pos"]
     text: list[str]
     population: Float[np.ndarray, "prompt d_model"]

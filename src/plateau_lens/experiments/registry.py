@@ -16,9 +16,9 @@ A new experiment is a class with one method::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -113,9 +113,10 @@ class Experiment(Described):
         return self.sentence or (self.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 
+C = TypeVar("C", bound=type[Experiment])
 EXPERIMENTS: Registry[Experiment] = Registry("experiment", "plateau_lens.experiments")
 
 
-def experiment(name: str) -> Any:
+def experiment(name: str) -> Callable[[C], C]:
     """Register an `Experiment` subclass under ``name``."""
     return EXPERIMENTS.add(name)

@@ -30,7 +30,8 @@ def full_responses(
     made = asked_for(responses)
     sites = engine.read_sites(made)
     site_block = engine.blocks[engine.site.boundary]
-    decoder = interventions.decoder_of(engine.model, engine.blocks)
+    of_final = any(response.reads == "final" for response in made.values())
+    decoder = interventions.decoder_of(engine.model, engine.blocks) if of_final else None
     rows: list[dict[str, Tensor]] = []
     for prompt, pushed in zip(
         tokens.to(engine.device), points.to(engine.device, engine.model.dtype), strict=True
@@ -44,17 +45,16 @@ def full_responses(
                 )
                 for site in set(sites.values())
             }
-            ending = stack.enter_context(interventions.read_output(decoder, position=-1))
+            ending = stack.enter_context(interventions.read_output(decoder, position=-1)) if decoder else None
             output = engine.model(
                 input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=False, logits_to_keep=1
             )
         pushing.require(f"pushing at {engine.site}")
         states = {site: each.required(f"reading {site}") for site, each in reading.items()}
         logits = output.logits[:, -1]
-        behind = {
-            "final": ending.required("reading final states"),
-            "logits": logits.to(torch.promote_types(logits.dtype, torch.float32)),
-        }
+        behind = {"logits": logits.to(torch.promote_types(logits.dtype, torch.float32))}
+        if ending is not None:
+            behind["final"] = ending.required("reading final states")
         row: dict[str, Tensor] = {}
         for label, response in made.items():
             read = centred(states[sites[label]], engine.centre) if label in sites else behind[response.reads]

@@ -19,8 +19,8 @@ What a response says of itself needs no torch: the report reads it without loadi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from plateau_lens._registry import Described, Registry
 
@@ -98,6 +98,7 @@ class Response(Described):
         return self.axis or (f"{self.heading} ({self.unit})" if self.unit else self.heading)
 
 
+C = TypeVar("C", bound=type[Response])
 RESPONSES: Registry[Response] = Registry("response", "plateau_lens.responses")
 
 
@@ -116,6 +117,6 @@ def asked_for(responses: Responses) -> dict[str, Response]:
     return RESPONSES.make({name: {} for name in responses})
 
 
-def response(name: str) -> Any:
+def response(name: str) -> Callable[[C], C]:
     """Register a `Response` subclass under ``name``."""
     return RESPONSES.add(name)

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -92,7 +92,7 @@ class Curves:
     @cached_property
     def broken(self) -> Bool[np.ndarray, " pair"]:
         """Curves with a usable point that is not finite: of them nothing is known, and they are not censored."""
-        return (self._within & ~np.isfinite(self.d)).any(axis=1)
+        return np.asarray((self._within & ~np.isfinite(self.d)).any(axis=1))
 
     @cached_property
     def usable(self) -> Bool[np.ndarray, "pair step"]:
@@ -169,9 +169,10 @@ class Automatic:
         return None if found is None else found.resolve(self)
 
 
+C = TypeVar("C", bound=type[Statistic])
 STATISTICS: Registry[Statistic] = Registry("statistic", "plateau_lens.steps")
 
 
-def statistic(name: str) -> Any:
+def statistic(name: str) -> Callable[[C], C]:
     """Register a `Statistic` subclass under ``name``."""
     return STATISTICS.add(name)

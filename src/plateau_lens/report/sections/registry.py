@@ -22,9 +22,11 @@ The report builds every section of a run, writes its files, and puts its blocks 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Union
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from markupsafe import Markup
 
 from plateau_lens._registry import Member, Registry
 from plateau_lens.report import render
@@ -98,7 +100,7 @@ class Listing:
     items: Sequence[tuple[str, str]]
 
 
-Block = Union[Prose, Table, Drawing, Fold, Pairs, Code, Listing, "Markup"]
+Block = Prose | Table | Drawing | Fold | Pairs | Code | Listing | Markup
 """What a section puts on the page. All text is escaped there but `Markup`, which is safe HTML of a section's own."""
 
 
@@ -162,10 +164,11 @@ class Section(Member):
         return self.title or self.name.capitalize()
 
 
+C = TypeVar("C", bound=type[Section])
 SECTIONS: Registry[Section] = Registry("section", "plateau_lens.report.sections")
 
 
-def section(name: str) -> Any:
+def section(name: str) -> Callable[[C], C]:
     """Register a `Section` subclass under ``name``."""
     return SECTIONS.add(name)
 
