@@ -54,8 +54,8 @@ def main() -> None:
             full = run(load_config(arguments.preset, asked), Path(temporary) / "full", report=False)
         resolved = full.config().statistics
         thresholds = {
-            "statistics.ap_threshold": resolved.ap_threshold,
-            "statistics.min_slope": dict(resolved.min_slope),
+            "statistics.ap.threshold": resolved["ap"]["threshold"],
+            "statistics.ms.min_slope": dict(resolved["ms"]["min_slope"]),
         }
         narrow = run(
             load_config(arguments.preset, {**asked, **thresholds, "model.matmul": "bfloat16"}),

@@ -87,7 +87,7 @@ class Paper:
         yield from ((drawn[name], fresh) for name in FROM)
 
     def _draw(self, kind: Kind, name: str, block: PairBlock) -> Tensor:
-        return centred(kind.draw(block, f"kind:{name}").to(block.base), self.engine.centre)
+        return centred(kind.make(block, f"kind:{name}").activation.to(block.base), self.engine.centre)
 
     def _clock(self, part: str) -> _Clock:
         return _Clock(self.seconds, part, self.engine.device)

@@ -129,7 +129,7 @@ def gpt2_small(folder: Path, pairs: int) -> dict[str, Any]:
         "prompts": {"source": "sampled", "n_ctx": 10, "population": max(pairs, 3000)},
         "sae": {"source": str(folder / "sae"), "id": None},
         "step_size": "auto",
-        "statistics": {"ap_threshold": "auto"},
+        "statistics": {"ap": {"threshold": "auto"}},
     }
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from plateau_lens import Paths, Statistic, StepValues, statistic
+from plateau_lens import Curves, Statistic, StepValues, statistic
 
 
 @statistic("half-height")
@@ -12,8 +12,8 @@ class HalfHeight(Statistic):
     symbol = "HH"
     title = "HH step (half height)"
 
-    def of(self, paths: Paths) -> StepValues:
-        half = paths.heights[np.arange(len(paths)), paths.ends] / 2
-        reached = paths.usable & (paths.heights >= half[:, None])
+    def of(self, curves: Curves) -> StepValues:
+        half = curves.heights[np.arange(len(curves)), curves.ends] / 2
+        reached = curves.usable & (curves.heights >= half[:, None])
         value = np.maximum(reached.argmax(axis=1) - 0.5, 0)
-        return StepValues(np.where(paths.broken, np.nan, value))
+        return StepValues(np.where(curves.broken, np.nan, value))

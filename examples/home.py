@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from plateau_lens import Drawn, Experiment, Path, experiment
+from plateau_lens import Drawn, Experiment, Paths, experiment
 
 
 @experiment("home")
@@ -12,6 +12,6 @@ class Home(Experiment):
     title = "Home"
     varies = "base"
 
-    def paths(self, drawn: Drawn) -> Iterator[Path]:
+    def paths(self, drawn: Drawn) -> Iterator[Paths]:
         for kind, base in drawn.activations.items():
-            yield Path(kind, base, drawn.block.base, kept={f"base.home.{kind}": base})
+            yield Paths(kind, base, drawn.block.base, kept={f"base.home.{kind}": base})

@@ -35,7 +35,7 @@ from plateau_lens.numerics.intervals import distance_interval, percentile_interv
 from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein, whole_steps
 from plateau_lens.steps.activation_plateau import ActivationPlateau
 from plateau_lens.steps.max_slope import MaxSlope
-from plateau_lens.steps.registry import Paths
+from plateau_lens.steps.registry import Curves
 
 N_STEPS = 100
 SIZES = (100, 300, 1000)
@@ -113,9 +113,9 @@ def from_curves(
     curves = height * (rise + rng.normal(0, 2e-4, rise.shape))
     curves[:, 0] = 0
     if statistic == "ap":
-        found = ActivationPlateau(threshold=10.0).of(Paths(curves / height * 100, last))
+        found = ActivationPlateau(threshold=10.0).of(Curves(curves / height * 100, last))
     else:
-        found = MaxSlope(min_slope={"l2": 0.2}).of(Paths(curves, last))
+        found = MaxSlope(min_slope={"l2": 0.2}).of(Curves(curves, last))
     # As the report does: without a slope, nothing was seen up to the path's end.
     return np.where(np.isnan(found.value), last, found.value), found.censored
 

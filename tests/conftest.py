@@ -32,9 +32,7 @@ install_import_hook(
         "plateau_lens.steps.activation_plateau",
         "plateau_lens.steps.chord_area",
         "plateau_lens.steps.non_linearity",
-        "plateau_lens.numerics.statistics",
-        "plateau_lens.models.prefix",
-        "plateau_lens.models.responses",
+        "plateau_lens.models.attention",
     ],
     "beartype.beartype",
 )

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from plateau_lens._errors import ConfigError, EngineError, PlateauLensError, ResourceError, RunFolderError
     from plateau_lens.activations.registry import Kind, PairBlock, kind
     from plateau_lens.execution.prepare import Resources, load_resources
-    from plateau_lens.experiments.registry import Drawn, Experiment, Path, experiment
+    from plateau_lens.experiments.registry import Drawn, Experiment, Paths, experiment
     from plateau_lens.models.check import check
     from plateau_lens.models.sites import Site
     from plateau_lens.models.sources import LoadedModel, load_model
     from plateau_lens.models.suffix import SuffixEngine
+    from plateau_lens.report.render import Table
     from plateau_lens.report.sections.registry import Section, section
     from plateau_lens.responses.registry import Response, response
     from plateau_lens.runs.config import RunConfig, load_config
     from plateau_lens.runs.folder import RunFolder
     from plateau_lens.saes.dictionary import Dictionary, load_dictionary
-    from plateau_lens.steps.registry import Paths, Statistic, StepValues, statistic
+    from plateau_lens.steps.registry import Curves, Statistic, StepValues, statistic
     from plateau_lens.whole_run import run
 
 __version__ = "0.1.0"
@@ -50,9 +51,9 @@ _HOME = {
     "check": "models.check",
     "Drawn": "experiments.registry",
     "Experiment": "experiments.registry",
-    "Path": "experiments.registry",
+    "Paths": "experiments.registry",
     "experiment": "experiments.registry",
-    "Paths": "steps.registry",
+    "Curves": "steps.registry",
     "Statistic": "steps.registry",
     "StepValues": "steps.registry",
     "statistic": "steps.registry",
@@ -60,6 +61,7 @@ _HOME = {
     "response": "responses.registry",
     "Section": "report.sections.registry",
     "section": "report.sections.registry",
+    "Table": "report.render",
     "load_resources": "execution.prepare",
     "Resources": "execution.prepare",
     "Site": "models.sites",
@@ -72,6 +74,7 @@ _HOME = {
 
 __all__ = [
     "ConfigError",
+    "Curves",
     "Dictionary",
     "Drawn",
     "EngineError",
@@ -79,7 +82,6 @@ __all__ = [
     "Kind",
     "LoadedModel",
     "PairBlock",
-    "Path",
     "Paths",
     "PlateauLensError",
     "ResourceError",
@@ -93,6 +95,7 @@ __all__ = [
     "Statistic",
     "StepValues",
     "SuffixEngine",
+    "Table",
     "__version__",
     "check",
     "experiment",

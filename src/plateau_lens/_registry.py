@@ -20,10 +20,9 @@ LAST = 1000
 """Place of what does not say where it is shown: behind all that does."""
 
 
-class Described(BaseModel):
-    """One thing that describes itself. Fields are its parameters, class variables what is known of it."""
+class Member:
+    """One of its sort, found by name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     sort: ClassVar[str] = ""
     """What it is one of, e.g. ``statistic``."""
     name: ClassVar[str] = ""
@@ -32,8 +31,14 @@ class Described(BaseModel):
     """Where among others of its sort it is shown; equal places by name."""
 
 
-D = TypeVar("D", bound=Described)
-E = TypeVar("E", bound=Described)
+class Described(Member, BaseModel):
+    """One thing that describes itself. Fields are its parameters, class variables what is known of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+D = TypeVar("D", bound=Member)
+C = TypeVar("C", bound=type[Member])
 
 
 class Registry(Generic[D]):
@@ -49,10 +54,10 @@ class Registry(Generic[D]):
         self._known: dict[str, type[D]] = {}
         self._complete = False
 
-    def add(self, name: str) -> Callable[[type[E]], type[E]]:
+    def add(self, name: str) -> Callable[[C], C]:
         """Register a class under ``name``: a decorator. The last one of a name stands."""
 
-        def register(made: type[E]) -> type[E]:
+        def register(made: C) -> C:
             made.sort, made.name = self.sort, name
             self._known[name] = made  # pyright: ignore[reportArgumentType]
             return made
@@ -95,11 +100,12 @@ class Registry(Generic[D]):
             if name not in known:
                 wrong.append(self.unknown(name))
                 continue
+            kind: Any = known[name]
             given = {key: value for key, value in parameters.items() if key != self.sort}
             try:
-                made[label] = known[name].model_validate(given)
+                made[label] = kind.model_validate(given)
             except ValidationError as error:
-                wrong += _explained(error, f"{of}.{label}" if of else label, list(known[name].model_fields))
+                wrong += _explained(error, f"{of}.{label}" if of else label, list(kind.model_fields))
         if wrong:
             raise ConfigError(f"{of or self.sort} cannot be made:\n  " + "\n  ".join(wrong))
         return made

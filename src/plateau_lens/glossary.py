@@ -16,27 +16,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-Experiment = Literal["toward", "from", "examples"]
 Schedule = Literal["absolute", "relative"]
-Response = Literal["l2", "kl", "js"]
-Statistic = Literal["ms", "ap", "auc", "nl"]
-
-EXPERIMENTS: Final[tuple[Experiment, ...]] = get_args(Experiment)
 SCHEDULES: Final[tuple[Schedule, ...]] = get_args(Schedule)
-RESPONSES: Final[tuple[Response, ...]] = get_args(Response)
-STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
-
-STATISTIC_NAMES: Final[dict[Statistic, str]] = {
-    "ms": "MS step (max slope)",
-    "ap": "AP step (activation plateau)",
-    "auc": "AUC step (chord over curve)",
-    "nl": "NL step (first non-linearity)",
-}
-RESPONSE_NAMES: Final[dict[Response, str]] = {
-    "l2": "L2 distance at the read site",
-    "kl": "KL divergence of next-token probabilities (nats)",
-    "js": "Jensen-Shannon distance of next-token probabilities",
-}
 
 PAPER_WORDS: Final[dict[str, str]] = {
     "base": "base activation: where a path starts (A)",

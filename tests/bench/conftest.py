@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plateau_lens.bench.measure import bench
+from plateau_lens.bench.record import bench
 
 
 @pytest.fixture(scope="session")

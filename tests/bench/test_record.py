@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from plateau_lens.bench import measure
-from plateau_lens.bench.measure import QUICK, bench
+from plateau_lens.bench.record import QUICK, bench
 from plateau_lens.bench.targets import TARGETS, judge
 from plateau_lens.cli import invoke
 from plateau_lens.cli.bench import print_table
@@ -76,7 +75,7 @@ def test_the_fraction_of_a_limit_that_is_known(monkeypatch: pytest.MonkeyPatch):
         seconds["ours/10/curves"] = [curves * flops / 1e9] * rounds
         return seconds
 
-    monkeypatch.setattr(measure, "interleaved", interleaved)
+    monkeypatch.setattr("plateau_lens.bench.record.interleaved", interleaved)
     record = bench(quick=True)
     assert record["fraction_of_limit"] == pytest.approx(0.8)
     assert record["spread"]["fraction_of_limit"] == pytest.approx([0.8, 0.8])

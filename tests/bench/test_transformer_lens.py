@@ -9,8 +9,8 @@ import pytest
 
 from plateau_lens import EngineError, SuffixEngine
 from plateau_lens.bench import transformer_lens
-from plateau_lens.bench.measure import largest_difference
 from plateau_lens.bench.paths import Ours, random_paths
+from plateau_lens.bench.record import largest_difference
 from plateau_lens.bench.transformer_lens import TransformerLens
 
 

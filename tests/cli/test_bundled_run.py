@@ -52,7 +52,7 @@ def test_defaults_are_resolved_to_numbers(bundled_run):
     assert config.read_site == "blocks.29.hook_resid_post"
     assert config.model.centre is False
     assert 0.1 < config.step_size < 10
-    assert config.statistics.ap_threshold > 0
+    assert config.statistics["ap"]["threshold"] > 0
     assert config.kinds["synthetic-structured"]["top_cosine"] < 1
 
 

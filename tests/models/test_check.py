@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from plateau_lens.models import suffix
+from plateau_lens.models import attention
+from plateau_lens.models.attention import step_attention
 from plateau_lens.models.check import check
-from plateau_lens.models.prefix import step_attention
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.models.unembedding import Unembedding
 
@@ -21,6 +21,7 @@ def test_passes_on_good_models(architecture: str, dtype: torch.dtype, make_tiny_
     report = check(SuffixEngine(make_tiny_model(architecture).to(dtype)))
     assert report.passed, [finding for finding in report.findings if not finding.passed]
     names = [finding.name for finding in report.findings]
+    assert {"full pass, L2", "full pass, KL", "full pass, JS"} <= set(names)
     assert ("centred stream, logits" in names) is report.centred
     assert report.attention == "parallel steps"
     assert report.site == "blocks.1.hook_resid_pre"
@@ -72,7 +73,7 @@ def test_fails_on_a_wrong_attention(
 ):
     engine = SuffixEngine(make_tiny_model(architecture))
     assert check(engine).passed
-    monkeypatch.setattr(suffix, "step_attention", sabotage)
+    monkeypatch.setattr(attention, "step_attention", sabotage)
     report = check(engine)
     assert not report.passed
     assert notices <= {finding.name for finding in report.findings if not finding.passed}
@@ -80,17 +81,18 @@ def test_fails_on_a_wrong_attention(
 
 def test_fails_on_a_wrong_unembedding(make_tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
     engine = SuffixEngine(make_tiny_model("llama"))
+    assert check(engine).passed
     right, right_kl = Unembedding.logits, Unembedding.kl
     with monkeypatch.context() as patch:
         patch.setattr(Unembedding, "logits", lambda self, hidden: 1.01 * right(self, hidden))
         assert "zero push, logits" in {each.name for each in check(engine).findings if not each.passed}
+    # The engine has compared it with its definition already, and would not use it otherwise.
     monkeypatch.setattr(Unembedding, "kl", lambda self, *arguments: 1.01 * right_kl(self, *arguments))
     assert {each.name for each in check(engine).findings if not each.passed} == {"full pass, KL"}
 
 
 def test_fails_on_a_wrong_position(make_tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
     engine = SuffixEngine(make_tiny_model("llama"))
-    monkeypatch.setattr(engine, "_prove", lambda *_: None)  # which would notice first
     right = engine.prefix
 
     def one_late(tokens: torch.Tensor) -> Any:

@@ -20,7 +20,6 @@ from torch.utils._pytree import tree_leaves
 from plateau_lens import ConfigError, ResourceError, SuffixEngine, load_model
 from plateau_lens import _devices as devices
 from plateau_lens._devices import double, for_float64
-from plateau_lens.models import responses
 from plateau_lens.prompts import sampled
 
 TOKENS, STEPS = (3, 8), 5
@@ -43,7 +42,6 @@ def without_float64(monkeypatch: pytest.MonkeyPatch) -> None:
         return device.type != "meta"
 
     monkeypatch.setattr(devices, "has_float64", has_float64)
-    monkeypatch.setattr(responses, "has_float64", has_float64)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # meta has none
 
 
@@ -62,7 +60,9 @@ def test_a_device_without_float64_is_asked_for_none(
     architecture: str, make_tiny_model: Callable[..., Any], without_float64: None
 ):
     engine = SuffixEngine(make_tiny_model(architecture), max_rows=64)
-    engine._proven.add((TOKENS[1], STEPS))  # that compares values, and there are none
+    tokens, points = torch.zeros(TOKENS, dtype=torch.long), torch.ones(TOKENS[0], STEPS, engine.d_model)
+    # The engine proves itself by comparing values, which fake tensors do not have.
+    engine.respond(engine.prefix(tokens), points, ("l2", "kl", "js"))
     with FakeTensorMode():
         moved(engine.model)
         tokens = torch.zeros(TOKENS, dtype=torch.long)

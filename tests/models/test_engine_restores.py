@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from plateau_lens import ConfigError, EngineError
+from plateau_lens.models.attention import step_attention
 from plateau_lens.models.check import check
 from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.interventions import read_input, replaced_input
-from plateau_lens.models.prefix import step_attention
 from plateau_lens.models.suffix import SuffixEngine
 
 TOKENS = torch.randint(5, 200, (3, 8), generator=torch.Generator().manual_seed(2))

@@ -12,8 +12,12 @@ import torch
 from torch import nn
 
 from plateau_lens.models.suffix import SuffixEngine
-from plateau_lens.numerics import steps
 from plateau_lens.numerics.schedules import last_usable_step, offsets
+from plateau_lens.steps.activation_plateau import ActivationPlateau
+from plateau_lens.steps.chord_area import ChordArea
+from plateau_lens.steps.max_slope import MaxSlope
+from plateau_lens.steps.non_linearity import NonLinearity
+from plateau_lens.steps.registry import Curves
 
 TOKENS = torch.randint(5, 200, (4, 8), generator=torch.Generator().manual_seed(3))
 N_STEPS, STEP_SIZE, JUMP = 100, 0.05, 50.0
@@ -64,10 +68,10 @@ def test_a_linear_model_responds_with_the_push_itself(linear_model: Any):
     l2 = engine.respond(engine.prefix(TOKENS), base[:, None] + along[:, None] * direction[:, None])["l2"]
     torch.testing.assert_close(l2, along.expand(4, -1), rtol=0, atol=1e-12)
     last = np.full(4, N_STEPS)
-    assert np.isnan(steps.chord_area_step(l2.numpy(), last).value).all()
-    assert steps.non_linearity_step(l2.numpy(), last).censored.all()
-    assert np.isnan(steps.max_slope_step(l2.numpy(), last, min_slope=1.001 * STEP_SIZE).value).all()
-    assert steps.activation_plateau_step(l2.numpy(), last, threshold=2.02).value.tolist() == [41.0] * 4
+    assert np.isnan(ChordArea().of(Curves(l2.numpy(), last)).value).all()
+    assert NonLinearity().of(Curves(l2.numpy(), last)).censored.all()
+    assert MaxSlope(min_slope={"l2": 1.001 * STEP_SIZE}).of(Curves(l2.numpy(), last)).censored.all()
+    assert ActivationPlateau(threshold=2.02).of(Curves(l2.numpy(), last)).value.tolist() == [41.0] * 4
 
 
 @pytest.mark.parametrize("block", [1, 2, 3])
@@ -90,16 +94,16 @@ def test_a_cliff_is_found_at_exactly_the_step_where_it_stands(linear_model: Any,
     torch.testing.assert_close(found["l2"], square.sqrt(), rtol=0, atol=1e-10)
     last = last_usable_step(schedule, distance, n_steps=N_STEPS, step_size=STEP_SIZE, stop_at_target=True)
     l2 = found["l2"].numpy()
-    ms = steps.max_slope_step(l2, last, min_slope=0.1)
-    ap = steps.activation_plateau_step(l2, last, threshold=JUMP / 2)
+    ms = MaxSlope(min_slope={"l2": 0.1}).of(Curves(l2, last))
+    ap = ActivationPlateau(threshold=JUMP / 2).of(Curves(l2, last))
     for values in (ms, ap):
         assert values.value.tolist() == wanted_step.tolist()
         assert not values.censored.any()
-    nl = steps.non_linearity_step(l2, last)
+    nl = NonLinearity().of(Curves(l2, last))
     assert nl.value.tolist() == [max(10, n) for n in wanted_step.tolist()]
-    assert steps.chord_area_step(l2, last).value.tolist() == wanted_step.tolist()
+    assert ChordArea().of(Curves(l2, last)).value.tolist() == wanted_step.tolist()
     for name in ("kl", "js"):
-        biggest = steps.max_slope_step(found[name].numpy(), last, min_slope=1e-3)
+        biggest = MaxSlope(min_slope={"l2": 1e-3}).of(Curves(found[name].numpy(), last))
         assert biggest.value.tolist() == wanted_step.tolist(), name
 
 
@@ -112,7 +116,7 @@ def test_a_cliff_behind_the_target_is_not_seen(linear_model: Any):
     points = base[:, None] + along[..., None] * direction[:, None]
     l2 = engine.respond(engine.prefix(TOKENS), points)["l2"].numpy()
     last = last_usable_step("absolute", distance, n_steps=N_STEPS, step_size=STEP_SIZE, stop_at_target=True)
-    found = steps.activation_plateau_step(l2, last, threshold=JUMP / 2)
+    found = ActivationPlateau(threshold=JUMP / 2).of(Curves(l2, last))
     assert found.censored.all()
     assert found.value.tolist() == [math.floor(d / STEP_SIZE) for d in distance]
 

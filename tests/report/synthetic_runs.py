@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from plateau_lens.numerics import steps as step_statistics
+from plateau_lens.execution.step_values import write_steps
 from plateau_lens.runs.config import dump, load_config
 from plateau_lens.runs.folder import FORMAT, RunFolder
 
+MIN_SLOPE = {"l2": 0.02, "kl": 0.001, "js": 0.001}
 KINDS = ("model-generated", "random", "synthetic-structured", "synthetic-baseline", "sae-reconstruction")
 NASTY_LABEL = "<b>$x$ & y|</b></script>"
 NASTY_PROMPT = "</script><script>alert('$1')</script> & \\frac{\nend"
@@ -20,7 +21,7 @@ TALL = {"l2": 80.0, "kl": 6.0, "js": 0.9}
 
 
 def cliff(steps: Sequence[float] | np.ndarray, height: float, n_steps: int = 100) -> np.ndarray:
-    """Curves that are 0 before their step and ``height`` from it on: MS and AP step are that very step.
+    """KindCurves that are 0 before their step and ``height`` from it on: MS and AP step are that very step.
 
     A step of 0 stands for a curve that never rises.
     """
@@ -68,47 +69,6 @@ def curve_rows(
     )
 
 
-def step_rows(curves: pl.DataFrame, *, threshold: float, min_slope: Mapping[str, float]) -> pl.DataFrame:
-    """What a run writes to ``steps.parquet`` for these curves."""
-    rows: list[pl.DataFrame] = []
-    keys = ["experiment", "kind", "schedule"]
-    for (experiment, kind, schedule), part in curves.partition_by(keys, as_dict=True).items():
-        if experiment == "examples":
-            continue
-        for response in (name for name in ("l2", "kl", "js") if name in part.columns):
-            d, last = np.array(part[response].to_list()), part["last_step"].to_numpy()
-            found = {
-                "ms": step_statistics.max_slope_step(d, last, min_slope=min_slope[response]),
-                "auc": step_statistics.chord_area_step(d, last),
-                "nl": step_statistics.non_linearity_step(d, last),
-            }
-            if response == "l2":
-                found["ap"] = step_statistics.activation_plateau_step(d, last, threshold=threshold)
-            rows += [
-                pl.DataFrame(
-                    {"pair": part["pair"], "value": values.value, "censored": values.censored}
-                ).select(
-                    pl.lit(experiment).alias("experiment"),
-                    pl.lit(kind).alias("kind"),
-                    pl.lit(schedule).alias("schedule"),
-                    "pair",
-                    pl.lit(response).alias("response"),
-                    pl.lit(statistic).alias("statistic"),
-                    "value",
-                    "censored",
-                )
-                for statistic, values in found.items()
-            ]
-    schema = {
-        **dict.fromkeys(("experiment", "kind", "schedule"), pl.String),
-        "pair": pl.Int64,
-        **dict.fromkeys(("response", "statistic"), pl.String),
-        "value": pl.Float64,
-        "censored": pl.Boolean,
-    }
-    return pl.concat(rows) if rows else pl.DataFrame(schema=schema)
-
-
 def code_rows(kinds: Sequence[str], pairs: int, *, seed: int = 1) -> pl.DataFrame:
     """Codes in the schema of ``codes/part-*.parquet``; the kind called random has none, as in a real run."""
     rng = np.random.default_rng(seed)
@@ -152,7 +112,7 @@ def write_run(
         "pairs": 2,
         "kinds": {kind: {} for kind in kinds},
         "step_size": 0.5,
-        "statistics": {"ap_threshold": 20.0, "min_slope": {"l2": 0.02, "kl": 0.001, "js": 0.001}},
+        "statistics": {"ap": {"threshold": 20.0}, "ms": {"min_slope": MIN_SLOPE}},
         "experiments": ["toward", "from"],
         **(overrides or {}),
     }
@@ -162,7 +122,8 @@ def write_run(
     shards = folder.write_shard(
         0, {"pair": np.arange(2)}, every, code_rows([], 0) if codes is None else codes
     )
-    folder.write_manifest({"format": FORMAT, "seed": 0, "shards": shards, **(manifest or {})})
+    entries = {"format": FORMAT, "seed": 0, "shards": shards, "finished": "today", **(manifest or {})}
+    folder.write_manifest(entries)
     folder.write_text("config.yaml", dump(config))
     folder.write_table(
         "prompts.parquet",
@@ -175,9 +136,8 @@ def write_run(
             }
         ),
     )
-    if config.experiments != ("examples",):
-        steps = step_rows(every, threshold=20.0, min_slope=config.statistics.min_slope)
-        folder.write_table("steps.parquet", steps)
+    write_steps(folder, config)
+    folder.write_manifest(entries)
     return folder
 
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import drawn_figures as figures
 import pytest
 from synthetic_runs import write_hills
 
 from plateau_lens import RunFolderError
 from plateau_lens.report.build import Report, build_report
-from plateau_lens.report.sections import drawings as figures
+from plateau_lens.report.sections.registry import SECTIONS, Section
 from plateau_lens.runs.folder import RunFolder
 
 SMALL = {"pairs": 3, "experiments": ("from",), "schedules": ("absolute",), "responses": ("l2",)}
@@ -47,14 +48,31 @@ def test_report_again_gives_the_same_bytes(run_path: Path) -> None:
     assert contents() == contents()
 
 
-def test_report_takes_away_what_it_no_longer_makes(run_path: Path) -> None:
+def test_report_takes_away_what_an_earlier_one_wrote_and_nothing_else(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Passing(Section):
+        """Of an earlier version, say."""
+
+        def documents(self) -> dict[str, str]:
+            return {"old.md": "of an earlier report", "edited.md": "the same"}
+
     folder = write_hills(run_path, **SMALL)
-    for name in ("tables/old.csv", "figures/figure-9.png", "figures/own-notes.txt"):
-        folder.write_text(name, "of an earlier report")
+    with monkeypatch.context() as patched:
+        patched.setitem(SECTIONS._known, "passing", Passing)
+        build_report(folder)
+    (run_path / "tables" / "edited.md").write_text("with a note of the user's")
+    own = [run_path / name for name in ("tables/mine.csv", "tables/notes.md", "figures/figure-9.png")]
+    for path in own:
+        path.write_text("the user's")
+    elsewhere = tmp_path / "paper"
+    (run_path / "figures").rename(elsewhere)
+    (run_path / "figures").symlink_to(elsewhere)
+    (elsewhere / "draft.pdf").write_text("the user's")
     build_report(folder)
-    assert not (run_path / "tables" / "old.csv").exists()
-    assert not (run_path / "figures" / "figure-9.png").exists()
-    assert (run_path / "figures" / "own-notes.txt").exists()
+    assert not (run_path / "tables" / "old.md").exists()
+    assert (run_path / "tables" / "edited.md").read_text() == "with a note of the user's"
+    assert all(path.read_text() == "the user's" for path in (*own, elsewhere / "draft.pdf"))
 
 
 def test_unfinished_run_is_refused(run_path: Path) -> None:

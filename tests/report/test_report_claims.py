@@ -96,6 +96,7 @@ def test_auc_that_tells_another_story_fails_to_agree(run_path: Path) -> None:
     folder.write_table(
         "steps.parquet", steps.with_columns(pl.when(moved).then(pl.col("value") - 9).otherwise("value"))
     )
+    folder.write_manifest(folder.manifest())
     found = row(folder, AGREES, schedule="relative")
     assert (found["verdict"], found["comparison"]) == ("fails", f"{RANDOM} less {REAL}")
     assert found["effect"] == pytest.approx(-9)
@@ -181,6 +182,7 @@ def test_renamed_kinds_are_found(run_path: Path) -> None:
         "gauss: {}", "gauss: {kind: random}"
     )
     folder.write_text("config.yaml", text)
+    folder.write_manifest(folder.manifest())
     found = row(folder, EARLIER, response="l2")
     assert (found["verdict"], found["comparison"]) == ("holds", "gauss less real")
 

@@ -12,7 +12,7 @@ from plateau_lens import RunFolderError
 from plateau_lens.report import run_data
 from plateau_lens.report.build import build_report
 from plateau_lens.report.sections import controls
-from plateau_lens.report.sections import drawings as figures
+from plateau_lens.report.sections.registry import Drawing
 from plateau_lens.runs.folder import RunFolder
 
 KINDS = ("model-generated", "random", "synthetic-baseline")
@@ -28,6 +28,12 @@ def run_of(path: Path, codes: pl.DataFrame, **overrides: object) -> RunFolder:
     curves = [curve_rows("toward", kind, "absolute", {"l2": cliff([30, 40], 30.0)}) for kind in kinds]
     table = {"experiments": ["toward"], "schedules": ["absolute"], "responses": ["l2"], **overrides}
     return write_run(path, curves, kinds=kinds, prompts=["a", "b"], overrides=table, codes=codes)
+
+
+def draw(folder: RunFolder) -> Drawing:
+    (drawing,) = controls.ControlsSection(run_data.load(folder)).drawings()
+    assert isinstance(drawing, Drawing)
+    return drawing
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_written_in_three_forms_with_nan_kept(small: RunFolder) -> None:
 
 
 def test_figure_has_a_panel_a_property_and_leaves_out_what_is_undefined(small: RunFolder) -> None:
-    drawing = figures.control_lines(run_data.load(small))
+    drawing = draw(small)
     drawing.figure.draw_without_rendering()
     axes = drawing.figure.axes
     assert [each.get_xlabel() for each in axes] == [each.label for each in controls.PROPERTIES]
@@ -90,7 +96,7 @@ def test_figure_has_a_panel_a_property_and_leaves_out_what_is_undefined(small: R
 
 def test_an_empty_code_keeps_the_axis_of_counts_linear(run_path: Path) -> None:
     codes = pl.concat([by_hand("model-generated", [0.0, 20.0]), by_hand("mine", [3.0, 4.0])])
-    drawing = figures.control_lines(run_data.load(run_of(run_path, codes)))
+    drawing = draw(run_of(run_path, codes))
     drawing.figure.draw_without_rendering()
     assert drawing.figure.axes[0].get_xscale() == "linear"
 
@@ -98,7 +104,7 @@ def test_an_empty_code_keeps_the_axis_of_counts_linear(run_path: Path) -> None:
 def test_properties_that_nothing_defines_leave_their_panel_empty(run_path: Path) -> None:
     nothing = [math.nan, math.nan]
     codes = pl.concat(by_hand(kind, [1.0, 1.0], top_cosine=nothing) for kind in ("model-generated", "mine"))
-    drawing = figures.control_lines(run_data.load(run_of(run_path, codes)))
+    drawing = draw(run_of(run_path, codes))
     drawing.figure.draw_without_rendering()
     assert len(drawing.figure.axes[2].get_lines()) == 0
 
@@ -116,7 +122,7 @@ def test_runs_with_nothing_to_compare_say_so(
 ) -> None:
     report = build_report(run_of(run_path, code_rows(kinds, 2), **overrides))
     skipped = [each for each in report.skipped if "controls" in each]
-    assert [each.split(":")[0] for each in skipped] == ["controls", "figure-controls"]
+    assert [each.split(":")[0] for each in skipped] == ["controls"]
     assert all(reason in each for each in skipped)
     assert not list(run_path.glob("*/*controls*"))
 

@@ -4,6 +4,7 @@ import io
 import itertools
 from pathlib import Path
 
+import drawn_figures as figures
 import matplotlib
 import numpy as np
 import polars as pl
@@ -12,13 +13,11 @@ from matplotlib.figure import Figure
 from synthetic_runs import KINDS, cliff, curve_rows, write_hills, write_run
 
 from plateau_lens.report import run_data
-from plateau_lens.report.build import compute
 from plateau_lens.report.figures import style
 from plateau_lens.report.figures.distributions import Row, draw_distributions
 from plateau_lens.report.run_data import Sample
-from plateau_lens.report.sections import drawings as figures
-from plateau_lens.report.sections import sensitivity
-from plateau_lens.report.sections.drawings import Drawing, Skipped
+from plateau_lens.report.sections import distributions, examples, sensitivity
+from plateau_lens.report.sections.registry import MOST_KINDS, Drawing, Skipped
 from plateau_lens.runs.folder import RunFolder
 
 STYLES = style.kind_styles(["model-generated", "random", "late"])
@@ -36,7 +35,7 @@ def drawn(figure: Figure) -> list[str]:
 
 def test_cumulative_ends_below_one_by_the_censored_share() -> None:
     row = Row((sample("model-generated", [10, 20, 30, 100], [False, False, False, True]),), "MS step")
-    figure = draw_distributions([row], STYLES, 100)
+    figure = draw_distributions([row], STYLES)
     (line,) = [line for line in figure.axes[1].get_lines() if line.get_label() == "model-generated"]
     x, y = (np.asarray(each) for each in line.get_data())
     assert [y[x == n][0] for n in (9, 10, 19, 20, 29, 30)] == [0, 0.25, 0.25, 0.5, 0.5, 0.75]
@@ -49,7 +48,7 @@ def test_histogram_sums_to_the_share_that_is_seen_and_bins_are_shared() -> None:
         sample("model-generated", [10, 12, 30, 40]),
         sample("random", [50, 60, np.nan, 70], [False, False, True, False]),
     )
-    figure = draw_distributions([Row(samples, "MS step")], STYLES, 100)
+    figure = draw_distributions([Row(samples, "MS step")], STYLES)
     outlines = [patch.get_data() for patch in figure.axes[0].patches if not patch.get_fill()]
     assert [sum(each.values) for each in outlines] == pytest.approx([1.0, 0.75])
     assert np.array_equal(outlines[0].edges, outlines[1].edges)
@@ -57,12 +56,12 @@ def test_histogram_sums_to_the_share_that_is_seen_and_bins_are_shared() -> None:
 
 def test_nothing_seen_is_said_and_not_drawn_as_zero() -> None:
     row = Row((sample("late", [np.nan, 100.0], [True, True]),), "MS step")
-    assert "no event seen: all censored" in drawn(draw_distributions([row], STYLES, 100))
+    assert "no event seen: all censored" in drawn(draw_distributions([row], STYLES))
 
 
 def test_one_row_of_panels_a_schedule() -> None:
     row = Row((sample("random", [40.0]),), "MS step", title="absolute schedule")
-    figure = draw_distributions([row, row], STYLES, 100)
+    figure = draw_distributions([row, row], STYLES)
     assert len([axes for part in figure.subfigs for axes in part.axes]) == 4
     assert drawn(figure).count("absolute schedule") == 2
 
@@ -116,7 +115,7 @@ def example_run(path: Path, **overrides: object) -> RunFolder:
 
 
 def test_figure_1_marks_ms_steps_and_their_mean(run_path: Path) -> None:
-    drawing = figures.examples(run_data.load(example_run(run_path)))
+    drawing = examples.draw(run_data.load(example_run(run_path)), "examples")
     assert isinstance(drawing, Drawing)
     axes = drawing.figure.axes
     assert len(axes) == 4
@@ -136,16 +135,16 @@ def test_figure_1_marks_ms_steps_and_their_mean(run_path: Path) -> None:
 
 
 def test_figure_1_shows_no_more_bases_than_fit(run_path: Path) -> None:
-    bases = figures.MOST_BASES + 2
+    bases = examples.MOST_BASES + 2
     curves = curve_rows(
         "examples", "random", "relative", {"l2": cliff([30] * bases, 30.0)}, prompt=list(range(bases))
     )
     overrides = {"experiments": ["examples"], "examples": {"kinds": ["random"]}, "responses": ["l2"]}
     folder = write_run(run_path, [curves], kinds=("random",), prompts=["p"] * bases, overrides=overrides)
-    drawing = figures.examples(run_data.load(folder))
+    drawing = examples.draw(run_data.load(folder), "examples")
     assert isinstance(drawing, Drawing)
-    assert len(drawing.figure.axes) == figures.MOST_BASES
-    assert f"The first {figures.MOST_BASES} of {bases} bases" in drawing.caption
+    assert len(drawing.figure.axes) == examples.MOST_BASES
+    assert f"The first {examples.MOST_BASES} of {bases} bases" in drawing.caption
     assert "relative schedule" in drawing.caption
 
 
@@ -165,8 +164,7 @@ SUBSETS = [
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_any_subset_draws_what_it_can_and_says_why_not(run_path: Path, subset: dict) -> None:
     data = run_data.load(write_hills(run_path, **{"pairs": 2, **subset}))
-    every = list(figures.drawings(data, compute(data, [])))
-    assert tuple(each.name for each in every) == figures.NAMES
+    every = list(figures.drawings(data))
     made = [each for each in every if isinstance(each, Drawing)]
     assert made
     assert all(each.reason for each in every if isinstance(each, Skipped))
@@ -179,8 +177,8 @@ def test_a_figure_of_two_schedules_keeps_the_one_the_run_has(run_path: Path) -> 
     folder = write_hills(
         run_path, pairs=2, schedules=("relative",), experiments=("toward",), responses=("l2",)
     )
-    (spec,) = (each for each in figures.DISTRIBUTIONS if each.name == "figure-b1")
-    drawing = figures.distributions(run_data.load(folder), spec)
+    (spec,) = (each for each in distributions.DISTRIBUTIONS if each.name == "figure-b1")
+    drawing = distributions.draw(run_data.load(folder), spec)
     assert isinstance(drawing, Drawing)
     assert len(drawing.figure.axes) == 2
     assert "relative schedule" in drawing.caption
@@ -191,14 +189,14 @@ def test_of_many_kinds_a_figure_shows_few_and_says_so(run_path: Path, with_the_p
     more = tuple(f"rung-{i}" for i in range(10))
     kinds = (*KINDS, *more) if with_the_papers else more
     data = run_data.load(write_hills(run_path, pairs=3, responses=("l2",), kinds=kinds))
-    shown = set(run_data.PAPER_ORDER) if with_the_papers else set(more[: figures.MOST_KINDS])
+    shown = set(run_data.PAPER_ORDER) if with_the_papers else set(more[:MOST_KINDS])
     said = f"Shown are {len(shown)} of {len(kinds)} kinds; the tables have all."
     seen = 0
-    for each in figures.drawings(data, compute(data, [])):
+    for each in figures.drawings(data):
         if isinstance(each, Drawing) and each.name not in {
             "figure-1",
             "figure-reconstruction",
-            figures.LADDER,
+            "figure-ladder",
         }:
             texts = " ".join(drawn(each.figure))
             assert {kind for kind in kinds if f"{kind} (n" in texts} == shown, each.name
@@ -206,11 +204,7 @@ def test_of_many_kinds_a_figure_shows_few_and_says_so(run_path: Path, with_the_p
             seen += 1
     assert seen >= 5
     few = run_data.load(write_hills(run_path / "few", pairs=3, responses=("l2",)))
-    assert all(
-        "Shown are" not in each.caption
-        for each in figures.drawings(few, compute(few, []))
-        if isinstance(each, Drawing)
-    )
+    assert all("Shown are" not in each.caption for each in figures.drawings(few) if isinstance(each, Drawing))
 
 
 def test_sensitivity_figure_leaves_out_distances_without_a_reference(run_path: Path) -> None:
@@ -218,7 +212,7 @@ def test_sensitivity_figure_leaves_out_distances_without_a_reference(run_path: P
         run_path, pairs=3, experiments=("from",), responses=("l2",), kinds=("random", "mine")
     )
     data = run_data.load(folder)
-    drawing = figures.ap_thresholds(data, sensitivity.ap_sensitivity(data))
+    drawing = next(sensitivity.Sensitivity(data).drawings())
     assert isinstance(drawing, Drawing)
     assert len(drawing.figure.axes) == 1
     line = drawing.figure.axes[0].get_lines()[0]
@@ -230,7 +224,7 @@ def test_sensitivity_figure_hollows_medians_that_are_bounds(cliffs: RunFolder) -
     frame = sensitivity.ap_sensitivity(data)
     # Every curve ends at 30: the thresholds 40, 56.6 and 80 are never reached.
     assert frame.filter(pl.col("threshold") > 30)["censored"].to_list() == [1.0] * 18
-    drawing = figures.ap_thresholds(data, frame)
+    drawing = next(sensitivity.Sensitivity(data).drawings())
     assert isinstance(drawing, Drawing)
     hollow = [line for line in drawing.figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
     assert [len(line.get_xdata()) for line in hollow] == [3, 3, 3]
@@ -238,7 +232,7 @@ def test_sensitivity_figure_hollows_medians_that_are_bounds(cliffs: RunFolder) -
 
 def test_no_text_is_too_small_and_no_figure_too_wide(run_path: Path) -> None:
     data = run_data.load(write_hills(run_path, pairs=4, responses=("l2", "kl")))
-    made = [each for each in figures.drawings(data, compute(data, [])) if isinstance(each, Drawing)]
+    made = [each for each in figures.drawings(data) if isinstance(each, Drawing)]
     assert len(made) == len(figures.NAMES)
     for each in made:
         drawn(each.figure)
@@ -252,7 +246,7 @@ def test_saved_figures_are_the_same_bytes_and_hold_their_fonts() -> None:
     written: list[bytes] = []
     for form, _ in itertools.product(("pdf", "svg", "png"), range(2)):
         stream = io.BytesIO()
-        style.save(draw_distributions([row], STYLES, 100), stream, form)
+        style.save(draw_distributions([row], STYLES), stream, form)
         written.append(stream.getvalue())
     assert written[0] == written[1]
     assert written[2] == written[3]
@@ -264,5 +258,5 @@ def test_saved_figures_are_the_same_bytes_and_hold_their_fonts() -> None:
 def test_drawing_leaves_matplotlib_as_it_was() -> None:
     before = dict(matplotlib.rcParams)
     row = Row((sample("random", [40.0]),), "MS step")
-    style.save(draw_distributions([row], STYLES, 100), io.BytesIO(), "png")
+    style.save(draw_distributions([row], STYLES), io.BytesIO(), "png")
     assert dict(matplotlib.rcParams) == before

@@ -15,8 +15,8 @@ from rich.console import Console
 from plateau_lens.cli.claims import claims_command
 from plateau_lens.runs.folder import RunFolder
 from plateau_lens.report import page
-from plateau_lens.report.sections import drawings as figures, explorer as explore
-from plateau_lens.report.figures import ladder as ladder_figure
+from plateau_lens.report.sections.registry import SECTIONS
+SECTIONS.all()
 from plateau_lens.report.build import build_report
 from plateau_lens.cli.summary import print_summary
 {extra}

@@ -12,16 +12,21 @@ import polars as pl
 import pytest
 from synthetic_runs import write_hills
 
+from plateau_lens import RunFolderError
 from plateau_lens.report import run_data
 from plateau_lens.report.figures import style
-from plateau_lens.report.sections import drawings as figures
 from plateau_lens.report.sections import ladder
 from plateau_lens.report.sections import summary as tables
-from plateau_lens.report.sections.drawings import Drawing, Skipped
+from plateau_lens.report.sections.registry import Drawing, Skipped
 from plateau_lens.runs.folder import RunFolder
 
 KINDS = ("isotropic", "own", "model-generated", "sae-reconstruction", "random", "synthetic-structured")
 SMALL = {"experiments": ("toward", "from"), "responses": ("l2",)}
+
+
+def draw(data: run_data.RunData) -> Drawing | Skipped:
+    (found,) = ladder.Ladder(data).drawings()
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,7 @@ def test_without_random_there_is_no_realism(run_path: Path) -> None:
 
 def test_figure_has_a_row_a_kind_from_the_top_down(folder: RunFolder) -> None:
     data = run_data.load(folder)
-    drawing = figures.rungs(data, ladder.ladder(data))
+    drawing = draw(data)
     assert isinstance(drawing, Drawing)
     drawing.figure.draw_without_rendering()
     left = drawing.figure.axes[0]
@@ -82,7 +87,7 @@ def test_figure_has_a_row_a_kind_from_the_top_down(folder: RunFolder) -> None:
 def test_figure_fits_a_column_with_15_kinds(run_path: Path) -> None:
     kinds = ("model-generated", "random", *(f"a-kind-with-a-long-name-{i}" for i in range(13)))
     data = run_data.load(write_hills(run_path, pairs=3, kinds=kinds, **SMALL))
-    drawing = figures.rungs(data, ladder.ladder(data))
+    drawing = draw(data)
     assert isinstance(drawing, Drawing)
     figure = drawing.figure
     figure.draw_without_rendering()
@@ -96,7 +101,7 @@ def test_figure_is_the_same_bytes_again(folder: RunFolder) -> None:
     written: list[bytes] = []
     for _ in range(2):
         data = run_data.load(folder)
-        drawing = figures.rungs(data, ladder.ladder(data))
+        drawing = draw(data)
         assert isinstance(drawing, Drawing)
         for form in ("png", "pdf"):
             stream = io.BytesIO()
@@ -115,6 +120,9 @@ def test_figure_is_the_same_bytes_again(folder: RunFolder) -> None:
 )
 def test_what_has_no_ladder_says_why(run_path: Path, overrides: dict[str, object], reason: str) -> None:
     data = run_data.load(write_hills(run_path, **{"pairs": 3, **SMALL, **overrides}))
-    found = figures.rungs(data, ladder.ladder(data))
+    try:
+        found = draw(data)
+    except RunFolderError as error:
+        found = Skipped("ladder", str(error))
     assert isinstance(found, Skipped)
     assert reason in found.reason

@@ -13,7 +13,7 @@ from synthetic_runs import write_hills
 from plateau_lens import RunFolder
 from plateau_lens.report import run_data
 from plateau_lens.report.build import build_report
-from plateau_lens.report.sections import controls
+from plateau_lens.report.figures import controls as figure
 
 
 def test_a_report_reads_no_table_of_all_curves_or_steps(
@@ -35,7 +35,7 @@ def test_no_more_than_two_kinds_of_curves_are_held(run_path: Path, monkeypatch: 
     held: list[int] = []
     real = run_data.RunData._curves_of
 
-    def count(self: run_data.RunData, *where: Any) -> run_data.Curves:
+    def count(self: run_data.RunData, *where: Any) -> run_data.KindCurves:
         found = real(self, *where)
         arrays.append(weakref.ref(found.response))
         held.append(sum(array() is not None for array in arrays))
@@ -64,6 +64,7 @@ def test_values_are_in_the_order_of_the_pairs_whatever_the_tables(run_path: Path
     folder = write_hills(run_path, pairs=9)
     before = {group: kinds for group, kinds in run_data.load(folder).samples.items()}
     folder.write_table("steps.parquet", folder.steps().sample(fraction=1, shuffle=True, seed=1))
+    folder.write_manifest(folder.manifest())
     for group, kinds in run_data.load(folder).samples.items():
         for one, other in zip(before[group], kinds, strict=True):
             assert one.kind == other.kind
@@ -78,10 +79,10 @@ def test_a_line_of_many_pairs_has_no_more_points_than_can_be_seen() -> None:
 
     axes = Figure().subplots()
     values = np.random.default_rng(0).normal(size=50_000)
-    controls._draw_line(axes, values, kind_styles(("random",))["random"])
+    figure._draw_line(axes, values, kind_styles(("random",))["random"])
     (line,) = axes.get_lines()
     x, share = line.get_data()
-    assert len(x) <= controls._MOST_POINTS + 1
+    assert len(x) <= figure._MOST_POINTS + 1
     assert (x[0], x[-1], share[-1]) == (values.min(), values.max(), 1)
     for at in (0.1, 0.5, 0.9):
         assert x[np.searchsorted(share, at)] == pytest.approx(np.quantile(values, at), abs=0.01)

@@ -103,7 +103,7 @@ def test_page_tells_what_was_run_and_what_things_mean(reader: Reader) -> None:
         "MS step (max slope)",
         "AP step: sensitivity to its threshold",
         "curves/part-00000.parquet",
-        "ap_threshold: 20.0",
+        "threshold: 20.0",
         "41.12 ± 10.53",
     ):
         assert expected in text

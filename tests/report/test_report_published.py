@@ -9,10 +9,9 @@ import polars as pl
 import pytest
 from synthetic_runs import write_hills
 
-from plateau_lens.report import run_data
+from plateau_lens.report import published, run_data
 from plateau_lens.report.build import build_report
 from plateau_lens.report.run_data import Group
-from plateau_lens.report.sections import published
 from plateau_lens.report.sections import summary as tables
 from plateau_lens.runs.config import load_config
 from plateau_lens.runs.folder import RunFolder

@@ -14,6 +14,7 @@ from plateau_lens.report.sections import sensitivity
 from plateau_lens.report.sections import summary as tables
 from plateau_lens.runs.config import load_config
 from plateau_lens.runs.folder import RunFolder
+from plateau_lens.steps.registry import STATISTICS
 
 DASH = "\N{EN DASH}"
 MS_L2 = {"experiment": "toward", "statistic": "ms", "response": "l2", "schedule": "absolute"}
@@ -90,9 +91,13 @@ def test_documents_name_units_and_censoring(cliffs: RunFolder) -> None:
 
 def test_definitions_tell_the_notebooks_convention_from_the_papers() -> None:
     paper, notebook = (load_config("gpt2-paper", {"convention": name}) for name in ("paper", "notebook"))
-    for statistic, difference in (("ms", "n - 1 is given, and 99"), ("auc", "(n + 1) · d[n] / 2")):
-        assert difference in definitions.statistic(statistic, notebook)
-        assert "notebooks" not in definitions.statistic(statistic, paper)
+    for label, difference in (("ms", "n - 1 is given, and 99"), ("auc", "(n + 1) · d[n] / 2")):
+        found = [
+            STATISTICS.make(config.statistics)[label].sentence(["l2"], config.n_steps)
+            for config in (paper, notebook)
+        ]
+        assert difference in found[1]
+        assert "notebooks" not in found[0]
     assert "counted in steps of 0.5 units" in definitions.usable(notebook)
     assert "cut_size" not in definitions.usable(paper)
 
@@ -119,6 +124,7 @@ def test_a_renamed_reference_is_found(run_path: Path) -> None:
         "config.yaml",
         (run_path / "config.yaml").read_text().replace("real: {}", "real: {kind: model-generated}"),
     )
+    folder.write_manifest(folder.manifest())
     data = run_data.load(folder)
     assert data.reference == "real"
     assert rows_of(tables.summary(data), statistic="ap", schedule="absolute")["real"]["ks"] == 0.0

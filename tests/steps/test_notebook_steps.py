@@ -7,7 +7,7 @@ import numpy as np
 from plateau_lens.steps.chord_area import ChordArea
 from plateau_lens.steps.max_slope import MaxSlope
 from plateau_lens.steps.non_linearity_of_value import NonLinearityOfValue
-from plateau_lens.steps.registry import Paths
+from plateau_lens.steps.registry import Curves
 
 N_STEPS = 99
 LAST = np.array([N_STEPS])
@@ -19,21 +19,21 @@ PAPER, NOTEBOOK = (
 
 
 def test_ms_is_the_last_of_equal_slopes_and_has_a_number_for_no_blow_up():
-    cliff = Paths(np.where(np.arange(N_STEPS + 1) >= 40, 5.0, 0.0)[None], LAST)
+    cliff = Curves(np.where(np.arange(N_STEPS + 1) >= 40, 5.0, 0.0)[None], LAST)
     assert PAPER.of(cliff).value == NOTEBOOK.of(cliff).value == [40]
     # Slopes 1 1 3 1 3 1 1 ...: steps 3 and 5 are equally steep.
     twice = np.cumsum([0, 1, 1, 3, 1, 3, *[1] * (N_STEPS - 5)])[None]
-    assert (PAPER.of(Paths(twice, LAST)).value, NOTEBOOK.of(Paths(twice, LAST)).value) == ([3], [5])
+    assert (PAPER.of(Curves(twice, LAST)).value, NOTEBOOK.of(Curves(twice, LAST)).value) == ([3], [5])
     flat = np.zeros((1, N_STEPS + 1))
-    found = NOTEBOOK.of(Paths(flat, LAST))
+    found = NOTEBOOK.of(Curves(flat, LAST))
     assert found.value == [99]
     assert found.censored.all()
-    assert np.isnan(NOTEBOOK.of(Paths(np.full_like(flat, np.nan), LAST)).value).all()
+    assert np.isnan(NOTEBOOK.of(Curves(np.full_like(flat, np.nan), LAST)).value).all()
 
 
 def test_auc_of_a_straight_line_is_5():
     # (n + 1) * n / 2 over n^2 / 2 is 1 + 1/n: largest where looking begins, at 5. By the paper 1 at all: at 1.
-    line = Paths(np.arange(N_STEPS + 1.0)[None], LAST)
+    line = Curves(np.arange(N_STEPS + 1.0)[None], LAST)
     assert ChordArea().of(line).value == [1]
     assert ChordArea(convention="notebook").of(line).value == [5]
 
@@ -41,9 +41,9 @@ def test_auc_of_a_straight_line_is_5():
 def test_nl_is_one_less_and_the_number_of_points_where_nothing_departs():
     line = np.arange(N_STEPS + 1.0)
     bent = np.where(line >= 30, 2 * line, line)[None]
-    assert NonLinearityOfValue().of(Paths(bent, LAST)).value == [30]
-    assert NonLinearityOfValue(convention="notebook").of(Paths(bent, LAST)).value == [29]
-    never = NonLinearityOfValue(convention="notebook").of(Paths(line[None], LAST))
+    assert NonLinearityOfValue().of(Curves(bent, LAST)).value == [30]
+    assert NonLinearityOfValue(convention="notebook").of(Curves(bent, LAST)).value == [29]
+    never = NonLinearityOfValue(convention="notebook").of(Curves(line[None], LAST))
     assert (never.value, never.censored) == ([N_STEPS + 1], [True])
 
 
@@ -81,7 +81,7 @@ def test_the_notebooks_rules_written_again_give_the_same_on_two_thousand_curves(
     d = rng.uniform(0.5, 400, (2000, 1)) * (rise - rise[:, :1]) + rng.uniform(0, 0.5, (2000, 1)) * np.sqrt(n)
     d = np.abs(d + np.cumsum(rng.normal(0, 0.05, d.shape), axis=1)) + 1e-3 * n
     d[:, 0] = 0
-    paths = Paths(d, np.full(2000, N_STEPS))
+    paths = Curves(d, np.full(2000, N_STEPS))
     for made, rule in (
         (NOTEBOOK, notebooks_ms),
         (ChordArea(convention="notebook"), notebooks_auc),

@@ -12,29 +12,29 @@ from plateau_lens.steps.chord_area import ChordArea
 from plateau_lens.steps.max_slope import MaxSlope
 from plateau_lens.steps.non_linearity import NonLinearity
 from plateau_lens.steps.non_linearity_of_value import NonLinearityOfValue
-from plateau_lens.steps.registry import Paths, StepValues
+from plateau_lens.steps.registry import Curves, StepValues
 
 NAN = math.nan
 
 
 def max_slope_step(d: np.ndarray, last: np.ndarray, *, min_slope: float) -> StepValues:
-    return MaxSlope(min_slope={"l2": min_slope}).of(Paths(d, last))
+    return MaxSlope(min_slope={"l2": min_slope}).of(Curves(d, last))
 
 
 def activation_plateau_step(d: np.ndarray, last: np.ndarray, *, threshold: float) -> StepValues:
-    return ActivationPlateau(threshold=threshold).of(Paths(d, last))
+    return ActivationPlateau(threshold=threshold).of(Curves(d, last))
 
 
 def chord_area_step(d: np.ndarray, last: np.ndarray) -> StepValues:
-    return ChordArea().of(Paths(d, last))
+    return ChordArea().of(Curves(d, last))
 
 
 def non_linearity_step(d: np.ndarray, last: np.ndarray) -> StepValues:
-    return NonLinearityOfValue().of(Paths(d, last))
+    return NonLinearityOfValue().of(Curves(d, last))
 
 
 def slope_step(d: np.ndarray, last: np.ndarray) -> StepValues:
-    return NonLinearity().of(Paths(d, last))
+    return NonLinearity().of(Curves(d, last))
 
 
 def ms(

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from plateau_lens.glossary import Response
-from plateau_lens.models.suffix import Prefix, SuffixEngine
+from plateau_lens.models.parallel import Prefix
+from plateau_lens.models.suffix import SuffixEngine
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def random_paths(
 class Ours:
     """The suffix engine on some paths, as a run uses it: `prefix` once, then `curves`, kind by kind."""
 
-    def __init__(self, engine: SuffixEngine, paths: Paths, responses: tuple[Response, ...] = ("l2", "kl")):
+    def __init__(self, engine: SuffixEngine, paths: Paths, responses: tuple[str, ...] = ("l2", "kl")):
         self.engine = engine
         self.paths = paths
         self.responses = responses
@@ -68,7 +68,7 @@ class Ours:
             self.engine.respond(self._prefix, points, self.responses)
         self._prefix = None
 
-    def first(self) -> dict[Response, Float[Tensor, " step"]]:
+    def first(self) -> dict[str, Float[Tensor, " step"]]:
         """The first pair's first curve."""
         one = self.engine.prefix(self.paths.tokens[:1])
         found = self.engine.respond(one, self.paths.points[0, :1], self.responses)

@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from plateau_lens.bench.flops import unembedding
 from plateau_lens.bench.paths import Paths
-from plateau_lens.glossary import Response
 from plateau_lens.models.suffix import SuffixEngine
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul")
@@ -41,7 +40,7 @@ class _Unembeddings(TorchDispatchMode):
         return given.untyped_storage().data_ptr() == self.weight.untyped_storage().data_ptr()
 
 
-def unembeddings(engine: SuffixEngine, paths: Paths, responses: tuple[Response, ...]) -> int:
+def unembeddings(engine: SuffixEngine, paths: Paths, responses: tuple[str, ...]) -> int:
     """Matrix products that give logits, in one curve of the given responses."""
     prefix = engine.prefix(paths.tokens[:1])
     with _Unembeddings(unembedding(engine)) as found:

@@ -25,7 +25,7 @@ def bench_command(
 ) -> None:
     """Measure, telling on stderr what is running; print JSON or a table, and write the JSON if asked."""
     from plateau_lens._errors import ConfigError
-    from plateau_lens.bench.measure import bench
+    from plateau_lens.bench.record import bench
 
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")

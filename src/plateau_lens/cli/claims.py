@@ -29,7 +29,7 @@ def claims_command(path: Path, plugins: Sequence[str] = ()) -> None:
     # A pipe is taken for 80 columns wide, which would cut numbers short.
     console.width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
     console.print(_columns(show_header=True))
-    for sentence, rows in claims.sentences(claims.claims(data)):
+    for sentence, rows in claims.sentences(data, claims.claims(data)):
         console.print(Text(f"\n{sentence}", style="bold"))
         for row in rows:
             table = _columns()

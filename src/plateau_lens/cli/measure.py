@@ -20,7 +20,8 @@ def measure_command(path: Path, assignments: Sequence[str], plugins: Sequence[st
 
     load_plugins(plugins)
     folder = RunFolder.open(path, to_measure=True)
-    changed = measure_again(folder, dict(parse_assignment(text) for text in assignments))
+    overrides = dict(parse_assignment(text) for text in assignments)
+    changed = measure_again(folder, overrides, plugins=plugins)
     console = Console(soft_wrap=True)
     for key, (before, now) in changed.items():
         console.print(f"{key}: {before!r} -> {now!r}", highlight=False, markup=False)

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from plateau_lens.report import render, run_data
-from plateau_lens.report.estimates import kind_rows, of
+from plateau_lens.report.estimates import group_rows, of
 from plateau_lens.report.render import UNDEFINED
-from plateau_lens.report.run_data import RESPONSE_SYMBOLS, STATISTIC_SYMBOLS, Group, RunData
+from plateau_lens.report.run_data import Group, RunData
 from plateau_lens.report.sections import summary as tables
 from plateau_lens.runs.folder import RunFolder
 
@@ -59,8 +59,8 @@ def _table(data: RunData, groups: Iterable[Group], *, quartiles: bool) -> Table:
     for name in ("n", "mean [95 %]", "median", *between, "cens.", "KS", "W"):
         table.add_column(name, justify="right", no_wrap=True)
     for group in groups:
-        table.add_row(Text(_short(group), style="bold"))
-        for row in kind_rows(data.samples[group], data.reference, data.config):
+        table.add_row(Text(_short(data, group), style="bold"))
+        for row in group_rows(data, group):
             table.add_row(*_cells(row, quartiles=quartiles))
         table.add_section()
     return table
@@ -87,6 +87,6 @@ def _cells(row: Mapping[str, object], *, quartiles: bool) -> list[str | Text]:
     ]
 
 
-def _short(group: Group) -> str:
-    response, statistic = RESPONSE_SYMBOLS[group.response], STATISTIC_SYMBOLS[group.statistic]
+def _short(data: RunData, group: Group) -> str:
+    response, statistic = data.response_called(group.response), data.statistic_called(group.statistic)
     return f"{group.experiment} · {statistic} of {response} · {group.schedule}"

@@ -98,11 +98,9 @@ def compute(
 
 
 def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The folder's manifest if it holds the same run; of an empty folder a first one: it is a run from now on."""
+    """The folder's manifest if it holds the same run, an empty one if it holds none."""
     if not (folder.path / "manifest.json").is_file():
-        first = {"format": FORMAT, "request": request, "shards": {}}
-        folder.write_manifest(first)
-        return first
+        return {"format": FORMAT, "request": request}
     manifest = folder.manifest()
     if manifest.get("format") not in (FORMAT, *OLDER):
         raise RunFolderError(
@@ -171,8 +169,6 @@ def _compute(
     _same_resources(folder, manifest, prepared.provenance)
     # Again, now that it is known how many prompts there are.
     units = plan(prepared.config)
-    folder.write_text("config.yaml", configuration.dump(prepared.config))
-    _write_prompts(folder, units, prepared.tokens, prepared.text)
     manifest = {
         "format": FORMAT,
         **_provenance(config, resources.engine.device),
@@ -183,6 +179,10 @@ def _compute(
         "engine_seconds": manifest.get("engine_seconds", 0.0),
         "shards": checksums,
     }
+    # First of all files: a folder without it would be a stranger's, and nobody's to go on with.
+    folder.write_manifest(manifest, files=())
+    folder.write_text("config.yaml", configuration.dump(prepared.config))
+    _write_prompts(folder, units, prepared.tokens, prepared.text)
     folder.write_manifest(manifest)
     missing = [unit for unit in units if unit.index not in whole]
     if workers == 1:
@@ -193,8 +193,8 @@ def _compute(
     total = sum(len(unit.pair) for unit in units)
     tell("statistics", total, total)
     resolved = resolve_statistics(prepared.config, folder)
-    folder.write_text("config.yaml", configuration.dump(resolved))
     write_steps(folder, resolved)
+    folder.write_text("config.yaml", configuration.dump(resolved))
     manifest["finished"] = _now()
     folder.write_manifest(manifest)
 

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from typing import Any
 
 from plateau_lens._errors import ResourceError
 from plateau_lens.execution.plan import Unit
@@ -67,7 +67,7 @@ _worker: Worker | None = None
 """This process's worker, in a pool."""
 
 
-def _start(prepared: Prepared, threads: int, lifeline: Connection) -> None:
+def _start(prepared: Prepared, threads: int, lifeline: Any) -> None:
     import torch
 
     global _worker
@@ -78,7 +78,7 @@ def _start(prepared: Prepared, threads: int, lifeline: Connection) -> None:
     _worker = Worker(prepared, load_resources(prepared.config))
 
 
-def _end_with(lifeline: Connection) -> None:
+def _end_with(lifeline: Any) -> None:
     """End this process, whatever it is at, when the other end of the pipe is closed."""
     with suppress(EOFError, OSError):
         lifeline.recv()

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Int
 
 from plateau_lens._devices import for_float64
-from plateau_lens._digest import sha256
 from plateau_lens._errors import ResourceError
 from plateau_lens._registry import written_out
 from plateau_lens.activations.population import Population
@@ -25,6 +24,7 @@ from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.prompts.sources import Prompts, load_prompts
 from plateau_lens.responses.registry import RESPONSES
 from plateau_lens.runs.config import RunConfig
+from plateau_lens.runs.plugins import digests
 from plateau_lens.saes.dictionary import load_dictionary
 from plateau_lens.saes.fit import Fit, RunFacts, fit
 
@@ -37,7 +37,7 @@ class Prepared:
     """Plain arrays and numbers that define a run's every unit; cheap to hand to another process."""
 
     config: RunConfig
-    """Resolved but for ``ap_threshold`` and ``min_slope``, which come from the curves."""
+    """Resolved but for what the statistics measure on the curves."""
     tokens: Int[np.ndarray, "prompt pos"]
     text: list[str]
     population: Float[np.ndarray, "prompt d_model"]
@@ -149,9 +149,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
             },
             "fit": None if found is None else found.record(forced=force),
             "prompts": prompts.provenance,
-            "plugins": {
-                name: {"sha256": sha256(Path(name))} for name in config.plugins if name.endswith(".py")
-            },
+            "plugins": digests(config.plugins),
             "centred": engine.centre,
         },
     )

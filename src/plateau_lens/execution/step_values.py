@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from plateau_lens.responses.registry import RESPONSES
 from plateau_lens.runs import config as configuration
 from plateau_lens.runs.config import RunConfig, load_config
 from plateau_lens.runs.folder import FORMAT, RunFolder
+from plateau_lens.runs.plugins import digests
 from plateau_lens.steps.measure import measure
 from plateau_lens.steps.registry import STATISTICS, Automatic, Statistic
 
@@ -67,12 +68,15 @@ def write_steps(folder: RunFolder, config: RunConfig) -> None:
         folder.write_blocks("steps.parquet", _measured(folder, config, summarised))
 
 
-def measure_again(folder: RunFolder, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def measure_again(
+    folder: RunFolder, overrides: Mapping[str, Any], *, plugins: Sequence[str] = ()
+) -> dict[str, Any]:
     """Measure a finished run's curves again, with other statistics or other parameters of them. No model is loaded.
 
     Args:
         folder: the run; one that an earlier version wrote becomes one of this version.
         overrides: dotted keys to values, as of `load_config`; of `MEASURED` alone.
+        plugins: files or modules, loaded already, that the run has from now on beside its own.
 
     Returns:
         What changed of the resolved configuration, by dotted key: ``[before, now]``. The manifest has it too.
@@ -91,13 +95,15 @@ def measure_again(folder: RunFolder, overrides: Mapping[str, Any]) -> dict[str, 
             "--set statistics.ap.threshold=40; anything else needs other curves, which `plateau-lens run` computes"
         )
     with folder.writing():
-        return _measure_again(folder, manifest, overrides)
+        return _measure_again(folder, manifest, overrides, plugins)
 
 
 def _measure_again(
-    folder: RunFolder, manifest: Mapping[str, Any], overrides: Mapping[str, Any]
+    folder: RunFolder, manifest: Mapping[str, Any], overrides: Mapping[str, Any], plugins: Sequence[str]
 ) -> dict[str, Any]:
     request = load_config(manifest["request"], overrides)
+    every = tuple(dict.fromkeys([*request.plugins, *plugins]))
+    request = request.model_copy(update={"plugins": every})
     before = folder.config()
     asked = {key: getattr(request, key) for key in MEASURED}
     resolved = resolve_statistics(before.model_copy(update=asked), folder)
@@ -116,6 +122,7 @@ def _measure_again(
             **rest,
             "finished": finished,
             "format": FORMAT,
+            "plugins": {**manifest.get("plugins", {}), **digests(plugins)},
             "request": request.model_dump(mode="json"),
             "measured_again": [*manifest.get("measured_again", []), entry],
         }

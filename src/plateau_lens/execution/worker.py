@@ -20,7 +20,7 @@ from plateau_lens.activations.properties import CodeProperties, code_properties
 from plateau_lens.activations.registry import Activations, PairBlock, make_kinds
 from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
-from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Path
+from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Paths
 from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix
 from plateau_lens.numerics.schedules import last_usable_step, offsets
@@ -131,7 +131,7 @@ class Worker:
         return drawn
 
     def _curves(
-        self, experiment: str, path: Path, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray
+        self, experiment: str, path: Paths, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray
     ) -> Iterator[_Curves]:
         apart = (path.target - path.base).double()
         length = torch.linalg.vector_norm(apart, dim=-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plateau_lens.experiments.registry import Drawn, Experiment, Path, experiment
+from plateau_lens.experiments.registry import Drawn, Experiment, Paths, experiment
 
 
 @experiment("from")
@@ -19,8 +19,8 @@ class FromKinds(Experiment):
     place = 20
     varies = "base"
 
-    def paths(self, drawn: Drawn) -> Iterator[Path]:
+    def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """One set of paths a kind."""
         fresh = drawn.block.population.gaussian(drawn.block.rngs("from-target"))
         for kind, base in drawn.activations.items():
-            yield Path(kind, base, fresh, kept={"target.from": fresh, f"base.from.{kind}": base})
+            yield Paths(kind, base, fresh, kept={"target.from": fresh, f"base.from.{kind}": base})

@@ -2,7 +2,7 @@
 
 A new experiment is a class with one method::
 
-    from plateau_lens import Experiment, Path, experiment
+    from plateau_lens import Experiment, Paths, experiment
 
     @experiment("home")
     class Home(Experiment):
@@ -11,14 +11,14 @@ A new experiment is a class with one method::
 
         def paths(self, drawn):
             for kind, activation in drawn.activations.items():
-                yield Path(kind, base=activation, target=drawn.block.base)
+                yield Paths(kind, base=activation, target=drawn.block.base)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -56,7 +56,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class Paths:
     """Paths of one kind: from bases toward targets, one a pair."""
 
     kind: str
@@ -98,7 +98,7 @@ class Experiment(Described):
         """The same with every parameter that is ``auto`` written out."""
         return self
 
-    def paths(self, drawn: Drawn) -> Iterator[Path]:
+    def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """Its paths, one set a kind."""
         raise NotImplementedError
 
@@ -113,9 +113,10 @@ class Experiment(Described):
         return self.sentence or (self.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 
+C = TypeVar("C", bound=type[Experiment])
 EXPERIMENTS: Registry[Experiment] = Registry("experiment", "plateau_lens.experiments")
 
 
-def experiment(name: str) -> Any:
+def experiment(name: str) -> Callable[[C], C]:
     """Register an `Experiment` subclass under ``name``."""
     return EXPERIMENTS.add(name)

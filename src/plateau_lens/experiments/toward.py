@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plateau_lens.experiments.registry import Drawn, Experiment, Path, experiment
+from plateau_lens.experiments.registry import Drawn, Experiment, Paths, experiment
 
 
 @experiment("toward")
@@ -15,7 +15,7 @@ class Toward(Experiment):
     sentence = "from a model-generated base, toward a target of each kind"
     place = 10
 
-    def paths(self, drawn: Drawn) -> Iterator[Path]:
+    def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """One set of paths a kind."""
         for kind, target in drawn.activations.items():
-            yield Path(kind, drawn.block.base, target, kept={f"target.{self.name}.{kind}": target})
+            yield Paths(kind, drawn.block.base, target, kept={f"target.{self.name}.{kind}": target})

@@ -8,8 +8,10 @@ import torch
 
 from plateau_lens._devices import double
 from plateau_lens.models import interventions
+from plateau_lens.models.centring import centred
 from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.suffix import SuffixEngine
+from plateau_lens.responses.registry import RESPONSES, Response
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class CheckReport:
 def check(
     engine: SuffixEngine, *, n_ctx: int = 10, n_pairs: int = 4, n_steps: int = 20, seed: int = 0
 ) -> CheckReport:
-    """Hold the engine against the model's own forward pass.
+    """Hold the engine against the model's own forward pass, in every response that is registered.
 
     Prompts are random token ids (any text will do for an identity), targets each other's activations. Limits
     are relative to the largest response: 1e-4 in float32, 0.1 in bfloat16, and 1e-5 in float64, in which some
@@ -65,12 +67,12 @@ def check(
     target = base.roll(1, dims=0)
     fraction = torch.linspace(0, 1, n_steps + 1, dtype=base.dtype, device=base.device)
     points = base[:, None] + fraction[None, :, None] * (target - base)[:, None]
-    fast = engine.respond(engine.prefix(tokens), points, ("l2", "kl"))
-    slow = full_responses(engine, tokens, points, ("l2", "kl"))
+    responses = _with_defaults()
+    fast = engine.respond(engine.prefix(tokens), points, responses)
+    slow = full_responses(engine, tokens, points, responses)
     limit = {torch.float64: 1e-5, torch.float32: 1e-4}.get(engine.model.dtype, 0.1)
     findings = [
-        _relative("full pass, L2", fast["l2"], slow["l2"], limit, "every step as its own whole prompt"),
-        _relative("full pass, KL", fast["kl"], slow["kl"], limit, "every step as its own whole prompt"),
+        *(_full_pass(response, fast[name], slow[name], limit) for name, response in responses.items()),
         _identity(engine, tokens, base, limit),
         _patch(engine, tokens, limit),
         _moves(fast["l2"]),
@@ -86,6 +88,23 @@ def check(
         attention="the model's own, masked" if engine.own_attention else "parallel steps",
         findings=tuple(findings),
     )
+
+
+def _with_defaults() -> dict[str, Response]:
+    """Every registered response by name, with default parameters; one that has a parameter without is left out."""
+    return {
+        name: known()
+        for name, known in RESPONSES.all().items()
+        if not any(field.is_required() for field in known.model_fields.values())
+    }
+
+
+def _full_pass(response: Response, found: torch.Tensor, wanted: torch.Tensor, limit: float) -> Finding:
+    # Values that are rounding on both sides differ by nothing.
+    noise = torch.maximum(found, wanted) <= response.noise
+    found, wanted = found.masked_fill(noise, 0), wanted.masked_fill(noise, 0)
+    meaning = "every step as its own whole prompt"
+    return _relative(f"full pass, {response.short}", found, wanted, limit, meaning)
 
 
 def _relative(name: str, found: torch.Tensor, wanted: torch.Tensor, limit: float, meaning: str) -> Finding:
@@ -116,9 +135,7 @@ def _patch(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Finding:
         interventions.stoppable(),
     ):
         engine.model(input_ids=other, attention_mask=torch.ones_like(other), use_cache=False)
-    reading.require(f"reading {engine.site}")
-    assert reading.seen is not None
-    with interventions.replaced_input(block, reading.seen) as pushing:
+    with interventions.replaced_input(block, reading.required(f"reading {engine.site}")) as pushing:
         found = _logits(engine, tokens)
     pushing.require(f"pushing at {engine.site}")
     return _relative(
@@ -152,8 +169,7 @@ def _centring(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Findi
         interventions.stoppable(),
     ):
         _logits(engine, tokens)
-    assert reading.seen is not None
-    with interventions.replaced_input(block, reading.seen - reading.seen.mean(-1, keepdim=True)):
+    with interventions.replaced_input(block, centred(reading.required(f"reading {engine.site}"), True)):
         found = _logits(engine, tokens)
     return _relative(
         "centred stream, logits", found, _logits(engine, tokens), limit, "the model ignores the stream's mean"

@@ -32,13 +32,20 @@ class Firings:
                 f"{what} fired {self.count} times in one pass, expected {times}; nothing was measured"
             )
 
+    def required(self, what: str) -> Tensor:
+        """What the hook saw in its one firing; see `require`."""
+        self.require(what)
+        assert self.seen is not None
+        return self.seen
+
 
 def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     return args[0] if args else kwargs["hidden_states"]
 
 
 def _output(result: Any) -> Tensor:
-    return result[0] if isinstance(result, (tuple, list)) else result
+    # A block may return several things, and a decoder an object of them: the stream comes first.
+    return result if isinstance(result, Tensor) else result[0]
 
 
 @contextmanager

@@ -103,15 +103,14 @@ def load_model(
                 )
             # The grouped matrix product that mixtures of experts use by default takes no float64.
             experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
-            model: Any
-            loading: Mapping[str, Any]
-            model, loading = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype),
                 trust_remote_code=False,
                 output_loading_info=True,
                 **experts,
             )
+            model, loading = loaded
             _require_whole(source, loading)
     except ResourceError:
         raise

@@ -8,16 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
+from plateau_lens._digest import sha256
 from plateau_lens._errors import RunFolderError
 from plateau_lens.report import page, run_data
 from plateau_lens.report.figures import style
-from plateau_lens.report.numbers import Numbers
 from plateau_lens.report.run_data import RunData
-from plateau_lens.report.sections import claims, controls, differences, ladder, published, sensitivity
-from plateau_lens.report.sections import drawings as figures
-from plateau_lens.report.sections import summary as tables
-from plateau_lens.report.sections.controls import Controls
-from plateau_lens.report.sections.drawings import Drawing, Skipped
+from plateau_lens.report.sections.registry import SECTIONS, Drawing, Section, Skipped
 from plateau_lens.runs.folder import RunFolder, whole_file
 
 
@@ -47,76 +43,46 @@ def build_report(folder: RunFolder, *, only_tables: bool = False) -> Report:
     Raises:
         RunFolderError: if the run has not come to its step values yet.
     """
+    with folder.writing():
+        return _build(folder, only_tables=only_tables)
+
+
+def _build(folder: RunFolder, *, only_tables: bool) -> Report:
     data = run_data.load(folder)
-    skipped: list[Skipped] = []
-    numbers = compute(data, skipped)
-    written = _write_tables(data, numbers)
+    built, skipped = build_sections(data)
+    written = _write_tables(folder, built)
     if only_tables:
+        _remember(folder, written, of="tables/")
         return Report(tuple(written), (), None, _reasons(skipped))
-    drawn: list[Drawing] = []
-    for each in figures.drawings(data, numbers):
-        if isinstance(each, Drawing):
-            drawn.append(each)
-        else:
-            skipped.append(each)
-    paths = _write_figures(folder, drawn)
+    shown: list[tuple[Section, list[Drawing]]] = []
+    for each in built:
+        made = list(each.drawings())
+        shown.append((each, [drawing for drawing in made if isinstance(drawing, Drawing)]))
+        skipped += [drawing for drawing in made if isinstance(drawing, Skipped)]
+    paths = _write_figures(folder, [drawing for _, drawings in shown for drawing in drawings])
     reasons = _reasons(skipped)
-    html = page.render(data, numbers, drawn, reasons)
-    return Report(tuple(written), tuple(paths), folder.write_text("report.html", html), reasons)
+    made = folder.write_text("report.html", page.render(data, shown, reasons))
+    _remember(folder, [*written, *paths, made], of="")
+    return Report(tuple(written), tuple(paths), made, reasons)
 
 
-def compute(data: RunData, skipped: list[Skipped]) -> Numbers:
-    """Everything a report shows; what cannot be had is added to ``skipped``."""
-    return Numbers(
-        summary=tables.summary(data),
-        differences=differences.differences(data),
-        claims=claims.claims(data),
-        ladder=ladder.ladder(data),
-        sensitivity=_sensitivity(data, skipped),
-        controls=_controls(data, skipped),
-    )
+def build_sections(data: RunData) -> tuple[list[Section], list[Skipped]]:
+    """Every section that the run can have, computed, and those that it cannot, with the reasons."""
+    built: list[Section] = []
+    skipped: list[Skipped] = []
+    for name, known in SECTIONS.all().items():
+        try:
+            built.append(known(data))
+        except RunFolderError as error:
+            skipped.append(Skipped(name, str(error)))
+    return built, skipped
 
 
-def _sensitivity(data: RunData, skipped: list[Skipped]) -> pl.DataFrame:
-    """AP steps at other thresholds; empty, and noted, where it cannot be had."""
-    try:
-        return sensitivity.ap_sensitivity(data)
-    except RunFolderError as error:
-        skipped.append(Skipped("ap-sensitivity", str(error)))
-        return sensitivity.empty()
-
-
-def _controls(data: RunData, skipped: list[Skipped]) -> Controls | None:
-    """What the synthetic kinds control; none, and noted, where nothing can be compared."""
-    try:
-        return controls.controls(data)
-    except RunFolderError as error:
-        skipped.append(Skipped("controls", str(error)))
-        return None
-
-
-def _write_tables(data: RunData, numbers: Numbers) -> list[Path]:
-    folder = data.folder
-    frames = {"summary": numbers.summary, "claims": numbers.claims}
-    texts = tables.documents(data, numbers.summary) | claims.documents(data, numbers.claims)
-    if not numbers.differences.is_empty():
-        frames["differences"] = numbers.differences
-        texts |= differences.documents(data, numbers.differences, tables.key_groups(data))
-    if not numbers.ladder.is_empty():
-        frames["ladder"] = numbers.ladder
-        texts |= ladder.documents(data, numbers.ladder)
-    if not numbers.sensitivity.is_empty():
-        frames["ap-sensitivity"] = numbers.sensitivity
-        texts["ap-sensitivity.md"] = sensitivity.document(data, numbers.sensitivity)
-    if numbers.controls:
-        frames["controls"] = numbers.controls.summary
-        texts |= controls.documents(data, numbers.controls)
-    beside = published.frame(data)
-    if not beside.is_empty():
-        frames["published"] = beside
-    written = [_write_csv(folder, f"{name}.csv", frame) for name, frame in frames.items()]
-    written += [folder.write_text(f"tables/{name}", text) for name, text in texts.items()]
-    _remove_others(folder.path / "tables", written)
+def _write_tables(folder: RunFolder, sections: Sequence[Section]) -> list[Path]:
+    written: list[Path] = []
+    for section in sections:
+        written += [_write_csv(folder, f"{name}.csv", frame) for name, frame in section.frames().items()]
+        written += [folder.write_text(f"tables/{name}", text) for name, text in section.documents().items()]
     return written
 
 
@@ -138,7 +104,6 @@ def _write_figures(folder: RunFolder, drawn: Sequence[Drawing]) -> list[Path]:
     captions = "\n".join(_caption(each) for each in drawn)
     if captions:
         written.append(folder.write_text("figures/captions.md", captions))
-    _remove_others(folder.path / "figures", written)
     return written
 
 
@@ -148,13 +113,26 @@ def _caption(drawing: Drawing) -> str:
     return f"**{drawing.name}** ({drawing.title}). {drawing.caption} {size}\n"
 
 
-def _remove_others(folder: Path, written: Iterable[Path]) -> None:
-    """Take away what an earlier report wrote there and this one did not: it would be taken for current."""
-    ours = {".csv", ".md", ".tex", ".png", ".pdf"}
-    keep = set(written)
-    for path in folder.glob("*.*"):
-        if path.suffix in ours and path not in keep:
+def _remember(folder: RunFolder, written: Iterable[Path], *, of: str) -> None:
+    """Enter what was written into the manifest, and take away what an earlier report wrote and this one did not.
+
+    That would be taken for current. Nothing else goes: neither what is not in the manifest, nor what has been changed
+    since.
+
+    Args:
+        folder: the run.
+        written: files of this report.
+        of: beginning of the names that this report is about.
+    """
+    manifest = folder.manifest()
+    before: dict[str, str] = manifest.get("report", {})
+    now = {path.relative_to(folder.path).as_posix(): sha256(path) for path in written}
+    for name, digest in before.items():
+        path = folder.path / name
+        if name.startswith(of) and name not in now and path.is_file() and sha256(path) == digest:
             path.unlink()
+    kept = {name: digest for name, digest in before.items() if not name.startswith(of)}
+    folder.write_manifest({**manifest, "report": kept | now}, files=None)
 
 
 def _reasons(skipped: Iterable[Skipped]) -> tuple[str, ...]:

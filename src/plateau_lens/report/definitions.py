@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from plateau_lens.glossary import Experiment, Response, Schedule, Statistic
-from plateau_lens.runs.config import Convention, RunConfig
+from collections.abc import Sequence
+
+from plateau_lens.report.run_data import RunData
+from plateau_lens.runs.config import RunConfig
 
 CENSORED = (
     "Censored: the event was not seen within the usable steps of a curve, so that its step is only known to lie "
@@ -70,14 +72,8 @@ UNDEFINED = (
     "\N{EN DASH}: undefined (no defined value, a spread of one value, or no {reference} kind in this run)."
 )
 
-EXPERIMENTS: dict[Experiment, str] = {
-    "toward": "from a model-generated base, toward a target of each kind",
-    "from": "from a base of each kind put into a real prompt, toward a fresh random activation",
-    "examples": "a few bases, several targets each",
-}
 
-
-def unit(schedule: Schedule, config: RunConfig) -> str:
+def unit(schedule: str, config: RunConfig) -> str:
     """What one step is, e.g. ``1 step = 0.5 residual-stream units``."""
     if schedule == "relative":
         return f"1 step = {100 / config.n_steps:.3g} % of the distance to the target"
@@ -86,52 +82,31 @@ def unit(schedule: Schedule, config: RunConfig) -> str:
     return f"1 step = {config.step_size:.3g} residual-stream units"
 
 
-def statistic(name: Statistic, config: RunConfig, response: Response | None = None) -> str:
-    """A statistic's definition in one sentence."""
-    if name == "ms":
-        slopes = config.statistics.min_slope
-        shown = config.responses if response is None else (response,)
-        least = ", ".join(f"{_number(slopes.get(each))} for {each.upper()}" for each in shown)
-        return (
-            "MS step (max slope): the step n ≥ 1 with the steepest rise d[n] - d[n-1]. Censored where no "
-            f"rise exceeds the least slope ({least}, a step) or the steepest is at the last usable step."
-            + _notebook(
-                config.statistics.ms, f"n - 1 is given, and {config.n_steps} where no rise exceeds it"
-            )
-        )
-    if name == "ap":
-        threshold = _number(config.statistics.ap_threshold)
-        return (
-            f"AP step (activation plateau): the first step at which L2 at the read site reaches {threshold}. "
-            "Censored where it never does: the plateau is at least that long."
-        )
-    if name == "auc":
-        return (
-            "AUC step (chord over curve): the step n ≥ 5 at which the triangle under the chord, n · d[n] / "
-            "2, exceeds the area under the curve most. Censored where it never does, or does so at the last "
-            "usable step." + _notebook(config.statistics.auc, "the triangle is (n + 1) · d[n] / 2")
-        )
-    return (
-        "NL step (first non-linearity): the first step n ≥ 10 that departs by more than 20 % from the line "
-        "through points 0 and 9. Censored where none does."
+def statistic(data: RunData, label: str, responses: Sequence[str] | None = None) -> str:
+    """A statistic's definition in one sentence or two, with its parameters in this run."""
+    return data.statistics[label].sentence(
+        list(data.responses if responses is None else responses), data.config.n_steps
     )
+
+
+def experiment(data: RunData, label: str) -> str:
+    """What an experiment does, in one sentence."""
+    made = data.experiments[label]
+    return f"{made.heading}: {made.meaning}."
+
+
+def values_in(data: RunData, statistic: str) -> str:
+    """What a table's values are counted in."""
+    return f"Values in {data.units_of(statistic)}"
 
 
 def usable(config: RunConfig) -> str:
     """Which steps the statistics look at."""
     if config.stop_at_target:
-        size = config.statistics.cut_size
+        size = config.cut_size
         counted = "" if size is None else f", which is counted in steps of {size:.4g} units (cut_size)"
         return (
             f"Statistics look at steps 0 to {config.n_steps}; on the absolute schedule, no further than the "
             f"target (stop_at_target){counted}."
         )
     return f"Statistics look at steps 0 to {config.n_steps}, past the target too (stop_at_target is off)."
-
-
-def _notebook(convention: Convention, difference: str) -> str:
-    return f" As in the authors' notebooks, {difference}." if convention == "notebook" else ""
-
-
-def _number(number: float | str | None) -> str:
-    return f"{number:.4g}" if isinstance(number, int | float) else "the run's own"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -17,9 +17,8 @@ from plateau_lens.numerics.intervals import (
     percentile_interval,
     share_interval,
 )
-from plateau_lens.numerics.survival import Distance, Survival, kaplan_meier
-from plateau_lens.report.run_data import Sample
-from plateau_lens.runs.config import RunConfig
+from plateau_lens.numerics.survival import Distance, Survival, grid_of, kaplan_meier
+from plateau_lens.report.run_data import Group, RunData, Sample
 
 
 def _with_ends(name: str) -> tuple[str, str, str]:
@@ -57,39 +56,58 @@ def pair_bootstrap(n_pairs: int, seed: int) -> PairBootstrap:
     return PairBootstrap(n_pairs, seed=seed)
 
 
-def survivals(samples: Sequence[Sample], config: RunConfig) -> dict[str, Survival]:
-    """The survival function of each kind of a group, on shared resamples, so that whatever is compared is paired."""
+def survivals(samples: Sequence[Sample], *, seed: int, end: int | None) -> dict[str, Survival]:
+    """The survival function of each kind of a group, on shared resamples, so that whatever is compared is paired.
+
+    Args:
+        samples: of one group.
+        seed: of the resamples.
+        end: see `RunData.end_of`.
+    """
+    grid = grid_of([sample.value for sample in samples], end)
     return {
         sample.kind: kaplan_meier(
-            pair_bootstrap(sample.value.size, config.seed),
-            sample.value,
-            sample.censored,
-            n_steps=config.n_steps,
+            pair_bootstrap(sample.value.size, seed), sample.value, sample.censored, grid=grid
         )
         for sample in samples
     }
 
 
-def kind_rows(samples: Sequence[Sample], reference: str | None, config: RunConfig) -> list[dict[str, object]]:
+def kind_rows(
+    samples: Sequence[Sample], reference: str | None, *, seed: int, end: int | None
+) -> list[dict[str, object]]:
     """One row a kind (``KIND_SCHEMA``): its summary and its distances to the reference kind."""
-    found = survivals(samples, config)
+    found = survivals(samples, seed=seed, end=end)
     against = found.get(reference) if reference else None
-    return [_row(sample, found[sample.kind], against, config.n_steps) for sample in samples]
+    return [_row(sample, found[sample.kind], against) for sample in samples]
 
 
-def distances(own: Survival, against: Survival, n_steps: int) -> dict[str, Estimate]:
-    """Distances of two kinds: ``ks``, 0..1, and ``wasserstein``, steps."""
+def group_rows(data: RunData, group: Group) -> list[dict[str, object]]:
+    """`kind_rows` of one group of a run."""
+    end = data.end_of(group.statistic)
+    return kind_rows(data.samples[group], data.reference, seed=data.config.seed, end=end)
+
+
+def group_survivals(data: RunData, group: Group, kinds: Iterable[str] | None = None) -> dict[str, Survival]:
+    """`survivals` of one group of a run, of some of its kinds if asked."""
+    samples = data.samples[group] if kinds is None else data.only(group, kinds)
+    return survivals(samples, seed=data.config.seed, end=data.end_of(group.statistic))
+
+
+def distances(own: Survival, against: Survival) -> dict[str, Estimate]:
+    """Distances of two kinds: ``ks``, 0..1, and ``wasserstein``, in the values' unit."""
+    widest = float(own.grid[-1] - own.grid[0])
     return {
         name: distance_interval(
             distance(own, against), distance(own, against, noise=True), min(own.n, against.n), most=most
         )
-        for (name, distance), most in zip(DISTANCES.items(), (1.0, float(n_steps)), strict=True)
+        for (name, distance), most in zip(DISTANCES.items(), (1.0, widest), strict=True)
     }
 
 
-def _row(sample: Sample, own: Survival, against: Survival | None, n_steps: int) -> dict[str, object]:
+def _row(sample: Sample, own: Survival, against: Survival | None) -> dict[str, object]:
     defined = sample.value[~np.isnan(sample.value)]
-    to_reference = {} if against is None else distances(own, against, n_steps)
+    to_reference = {} if against is None else distances(own, against)
     return {
         "kind": sample.kind,
         "n": sample.value.size,

@@ -4,58 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from plateau_lens._errors import RunFolderError
-from plateau_lens.glossary import (
-    EXPERIMENTS,
-    RESPONSES,
-    SCHEDULES,
-    STATISTICS,
-    Experiment,
-    Response,
-    Schedule,
-    Statistic,
-)
+from plateau_lens._errors import ConfigError, RunFolderError
+from plateau_lens._registry import Described, Registry
+from plateau_lens.experiments.registry import EXPERIMENTS, Experiment
+from plateau_lens.glossary import SCHEDULES
+from plateau_lens.responses.registry import RESPONSES, Response
 from plateau_lens.runs.config import RunConfig
 from plateau_lens.runs.folder import RunFolder
+from plateau_lens.steps.registry import STATISTICS, Statistic
 
 REFERENCE = "model-generated"
 """The kind that every other one is measured against."""
 
 PAPER_ORDER = (REFERENCE, "random", "synthetic-baseline", "synthetic-structured", "sae-reconstruction")
-EXPERIMENT_NAMES: dict[Experiment, str] = {"toward": "Toward", "from": "From", "examples": "Examples"}
-RESPONSE_SYMBOLS: dict[Response, str] = {"l2": "L2", "kl": "KL", "js": "JS"}
-STATISTIC_SYMBOLS: dict[Statistic, str] = {"ms": "MS", "ap": "AP", "auc": "AUC", "nl": "NL"}
+
+D = TypeVar("D", bound=Described)
 
 
 class Group(NamedTuple):
-    """One statistic of one response along one schedule of one experiment: a table, or half a figure."""
+    """One statistic of one response along one schedule of one experiment, by label: a table, or half a figure."""
 
-    experiment: Experiment
-    statistic: Statistic
-    response: Response
-    schedule: Schedule
-
-    @property
-    def name(self) -> str:
-        """What a reader calls it, e.g. ``MS step of L2, absolute schedule``."""
-        return (
-            f"{STATISTIC_SYMBOLS[self.statistic]} step of {RESPONSE_SYMBOLS[self.response]}, "
-            f"{self.schedule} schedule"
-        )
+    experiment: str
+    statistic: str
+    response: str
+    schedule: str
 
 
 class Sample(NamedTuple):
-    """The step values of one kind in one group."""
+    """The values of one kind in one group."""
 
     kind: str
     value: Float[np.ndarray, " pair"]
-    """Steps; NaN where undefined, the last step that was looked at where censored."""
+    """In the statistic's unit; NaN where undefined, where censored the last that was looked at."""
     censored: Bool[np.ndarray, " pair"]
 
     @property
@@ -64,41 +51,13 @@ class Sample(NamedTuple):
         return self.value[~self.censored & ~np.isnan(self.value)]
 
 
-def bounded(folder: RunFolder, steps: pl.LazyFrame) -> pl.DataFrame:
-    """Step values, with a bound where an event was not seen and the value is NaN.
-
-    That is so for a curve with no slope steep enough for an MS step: its blow-up lies behind its last usable step,
-    which is what stands for the value here. It stays NaN if the folder's curves are gone.
-    """
-    rows = steps.collect()
-    unseen = pl.col("censored") & pl.col("value").is_nan() & (pl.col("statistic") == "ms")
-    if rows.filter(unseen).is_empty():
-        return rows
-    where = ["experiment", "kind", "schedule", "pair"]
-    bound = pl.col("last_step").cast(pl.Float64)
-    missing = rows.filter(unseen).select(where).unique().lazy()
-    try:
-        blocks = (
-            block.select(*where, bound).join(missing, on=where, how="semi") for block in folder.curve_blocks()
-        )
-        last = pl.concat([block.collect() for block in blocks])
-    except (RunFolderError, OSError):
-        return rows
-    joined = rows.join(last, on=where, how="left", maintain_order="left")
-    value = pl.when(unseen).then(pl.col("last_step").fill_null(float("nan"))).otherwise("value")
-    return joined.with_columns(value.alias("value")).drop("last_step")
-
-
 class Samples(Mapping[Group, tuple[Sample, ...]]):
-    """Step values of a run by group, groups in the order in which they are shown, kinds as in ``kinds``.
+    """Values of a run by group, groups in the order in which they are shown, kinds as in ``kinds``.
 
-    A group is read when it is asked for, and not kept: a large run's step values are millions of rows.
-
-    Values are `bounded`.
+    A group is read when it is asked for, and not kept: a large run's values are millions of rows.
     """
 
-    def __init__(self, folder: RunFolder, steps: pl.LazyFrame, kinds: Sequence[str], groups: Sequence[Group]):
-        self._folder = folder
+    def __init__(self, steps: pl.LazyFrame, kinds: Sequence[str], groups: Sequence[Group]):
         self._steps = steps
         self._kinds = kinds
         self._groups = dict.fromkeys(groups)
@@ -107,7 +66,7 @@ class Samples(Mapping[Group, tuple[Sample, ...]]):
         if group not in self._groups:
             raise KeyError(group)
         wanted = [pl.col(column) == value for column, value in group._asdict().items()]
-        rows = bounded(self._folder, self._steps.filter(*wanted)).select("kind", "pair", "value", "censored")
+        rows = self._steps.filter(*wanted).select("kind", "pair", "value", "censored").collect()
         parts = rows.sort("pair", maintain_order=True).partition_by("kind", as_dict=True)
         return tuple(
             Sample(kind, part["value"].cast(pl.Float64).to_numpy(), part["censored"].to_numpy())
@@ -125,7 +84,7 @@ class Samples(Mapping[Group, tuple[Sample, ...]]):
         return len(self._groups)
 
 
-class Curves(NamedTuple):
+class KindCurves(NamedTuple):
     """The curves of one kind of one experiment along one schedule."""
 
     kind: str
@@ -137,35 +96,71 @@ class Curves(NamedTuple):
 
 @dataclass(frozen=True)
 class RunData:
-    """A finished run, shared by tables, figures and page; values and curves are read as they are asked for."""
+    """A finished run, shared by all sections; values and curves are read as they are asked for."""
 
     folder: RunFolder
     config: RunConfig
+    experiments: dict[str, Experiment]
+    """By label, in the order in which they are shown, as are the next two."""
+    statistics: dict[str, Statistic]
+    responses: dict[str, Response]
     kinds: tuple[str, ...]
     """Every kind's label: the paper's in the paper's order, then the config's."""
     reference: str | None
     """The label of the model-generated kind, if the run has one."""
     samples: Mapping[Group, tuple[Sample, ...]]
-    """Step values, groups in the order in which they are shown, kinds as in ``kinds``."""
+    """Values, groups in the order in which they are shown, kinds as in ``kinds``."""
 
     def label_of(self, kind: str) -> str | None:
         """The label of a kind: its own name, else the first label that the configuration says is one."""
         return _label_of(kind, self.config, self.kinds)
 
-    def curves(self, experiment: Experiment, schedule: Schedule, response: Response) -> Iterator[Curves]:
+    def statistic_called(self, label: str) -> str:
+        """What a reader calls a statistic: its symbol, or the label that a run gave it."""
+        return _called(label, self.statistics.get(label), STATISTICS)
+
+    def response_called(self, label: str) -> str:
+        """What a reader calls a response: its symbol, or the label that a run gave it."""
+        return _called(label, self.responses.get(label), RESPONSES)
+
+    def called(self, group: Group) -> str:
+        """What a reader calls a group, e.g. ``MS step of L2, absolute schedule``."""
+        return (
+            f"{self.statistic_called(group.statistic)} step of {self.response_called(group.response)}, "
+            f"{group.schedule} schedule"
+        )
+
+    def lacks(self, group: Group) -> str:
+        """What is said where the run has no such group."""
+        return f"the run has no {self.called(group)}, of experiment {group.experiment!r}"
+
+    def end_of(self, statistic: str) -> int | None:
+        """Where looking stops, in steps; None for a statistic in another unit."""
+        return self.config.n_steps if self.statistics[statistic].unit == "step" else None
+
+    def units_of(self, statistic: str) -> str:
+        """What a statistic's values are counted in, as tables say it: ``steps``, or its unit."""
+        unit = self.statistics[statistic].unit
+        return "steps" if unit == "step" else unit
+
+    def curves(self, experiment: str, schedule: str, response: str) -> Iterator[KindCurves]:
         """The curves of every kind that has them, kinds as in ``kinds``, one kind in memory at a time.
 
         Raises:
             RunFolderError: if the folder's curves are gone.
         """
-        if response not in self.config.responses or schedule not in self.config.schedules:
+        made = self.experiments.get(experiment)
+        schedules = self.config.schedules if made is None or made.schedules is None else made.schedules
+        if made is None or response not in self.responses or schedule not in schedules:
             return
-        for kind in self.config.example_kinds if experiment == "examples" else self.kinds:
-            found = self._curves_of(kind, experiment, schedule, response)
-            if len(found.last):
-                yield found
+        labels = set(made.labels(self.config))
+        for kind in self.kinds:
+            if kind in labels:
+                found = self._curves_of(kind, experiment, schedule, response)
+                if len(found.last):
+                    yield found
 
-    def _curves_of(self, kind: str, experiment: Experiment, schedule: Schedule, response: Response) -> Curves:
+    def _curves_of(self, kind: str, experiment: str, schedule: str, response: str) -> KindCurves:
         where = {"experiment": experiment, "kind": kind, "schedule": schedule}
         wanted = [pl.col(column) == value for column, value in where.items()]
         responses, last, prompt = [], [], []
@@ -174,8 +169,9 @@ class RunData:
             responses.append(rows[response].list.to_array(self.config.n_steps + 1).to_numpy())
             last.append(rows["last_step"].to_numpy())
             prompt.append(rows["prompt"].to_numpy())
-        return Curves(kind, np.concatenate(responses), np.concatenate(last), np.concatenate(prompt))
+        return KindCurves(kind, np.concatenate(responses), np.concatenate(last), np.concatenate(prompt))
 
+    @cached_property
     def prompts(self) -> dict[int, str]:
         """Text of every prompt by its index, each once: several example pairs share one."""
         return dict(self.folder.prompts().select("prompt", "text").iter_rows())
@@ -187,32 +183,71 @@ class RunData:
 
 
 def load(folder: RunFolder) -> RunData:
-    """Read the configuration and the step values; curves are read when they are first asked for.
+    """Read the configuration and the values; curves are read when they are first asked for.
 
     Raises:
-        RunFolderError: if the run has not come to its step values yet.
+        RunFolderError: if the run has not come to its step values yet, or was made with what is not known here.
     """
     config = folder.config()
-    steps = _steps(folder, config)
+    experiments = _made(EXPERIMENTS, config.experiments, folder, config)
+    statistics = _made(STATISTICS, config.statistics, folder, config)
+    responses = _made(RESPONSES, config.responses, folder, config)
+    summarised = [label for label, each in experiments.items() if each.summarised]
+    steps = _steps(folder, summarised)
     found = _of_one_pair(steps)
-    measured = found["kind"].unique().to_list()
-    shown = config.example_kinds if "examples" in config.experiments else ()
+    for column, known in (("statistic", statistics), ("response", responses), ("experiment", experiments)):
+        strange = sorted(set(found[column]) - set(known))
+        if strange:
+            raise RunFolderError(
+                f"{folder.path / 'steps.parquet'} has the {column} {strange[0]!r}, which config.yaml does not list"
+            )
+    shown = [kind for each in experiments.values() if not each.summarised for kind in each.labels(config)]
     order = [*PAPER_ORDER, *config.kinds]
+    measured = found["kind"].unique().to_list()
     kinds = _ordered([*measured, *shown], order)
     return RunData(
         folder=folder,
         config=config,
+        experiments=experiments,
+        statistics=statistics,
+        responses=responses,
         kinds=kinds,
         reference=_label_of(REFERENCE, config, _ordered(measured, order)),
-        samples=Samples(folder, steps, kinds, _ordered_groups(found)),
+        samples=Samples(steps, kinds, _ordered_groups(found, experiments, statistics, responses)),
     )
 
 
-def _steps(folder: RunFolder, config: RunConfig) -> pl.LazyFrame:
-    """Step values; none for a run of examples alone, which writes no such table."""
-    if set(config.experiments) <= {"examples"}:
+def _made(
+    registry: Registry[D], table: Mapping[str, Mapping[str, object]], folder: RunFolder, config: RunConfig
+) -> dict[str, D]:
+    """What the run lists, in the order in which it is shown."""
+    known = registry.all()
+    for label in table:
+        name = registry.name_of(label, table)
+        if name not in known:
+            plugins = f", one of {', '.join(config.plugins)}" if config.plugins else ""
+            raise RunFolderError(
+                f"{folder.path} was made with the {registry.sort} {name!r}, which is not known here: pass --plugin "
+                f"FILE, the plugin that registers it{plugins} (its code is run), or in Python import it first"
+            )
+    try:
+        made = registry.make(table, of=f"{registry.sort}s")
+    except ConfigError as error:
+        raise RunFolderError(f"{folder.path / 'config.yaml'}: {error}") from None
+    return dict(sorted(made.items(), key=lambda item: (item[1].place, list(table).index(item[0]))))
+
+
+def _called(label: str, made: Statistic | Response | None, registry: Registry[Any]) -> str:
+    """What a reader calls what stands under a label, or would, if the run had it."""
+    known = registry.all().get(label) if made is None else type(made)
+    return known().short if known is not None and label == known.name else label
+
+
+def _steps(folder: RunFolder, experiments: Sequence[str]) -> pl.LazyFrame:
+    """Values; none for a run whose experiments are only shown, which writes no such table."""
+    if not experiments:
         return pl.LazyFrame(schema={**dict.fromkeys((*Group._fields, "kind"), pl.String), "pair": pl.Int64})
-    return folder.scan_steps().filter(pl.col("experiment") != "examples")
+    return folder.scan_steps()
 
 
 def _ordered(found: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
@@ -231,24 +266,15 @@ def _of_one_pair(steps: pl.LazyFrame) -> pl.DataFrame:
     return steps.filter(pl.col("pair").is_in(pair)).select(*Group._fields, "kind").collect()
 
 
-def _ordered_groups(found: pl.DataFrame) -> list[Group]:
+def _ordered_groups(
+    found: pl.DataFrame, experiments: Iterable[str], statistics: Iterable[str], responses: Iterable[str]
+) -> list[Group]:
     have = set(found.select(Group._fields).iter_rows())
     return [
         group
-        for experiment in EXPERIMENTS
-        for statistic in STATISTICS
-        for response in RESPONSES
+        for experiment in experiments
+        for statistic in statistics
+        for response in responses
         for schedule in SCHEDULES
         if (group := Group(experiment, statistic, response, schedule)) in have
     ]
-
-
-def require(number: float | str | None, name: str) -> float:
-    """A resolved number of the configuration.
-
-    Raises:
-        RunFolderError: if it was never resolved.
-    """
-    if isinstance(number, str) or number is None:
-        raise RunFolderError(f"config.yaml holds {name}: {number}, not a number; run it to the end first")
-    return float(number)

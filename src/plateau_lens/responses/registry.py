@@ -19,7 +19,8 @@ What a response says of itself needs no torch: the report reads it without loadi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from plateau_lens._registry import Described, Registry
 
@@ -54,10 +55,11 @@ class Response(Described):
     """Size below which a value is rounding of a float32 model, in `unit`."""
 
     def of(self, seen: Float[Tensor, "pair step width"]) -> Float[Tensor, "pair step"]:
-        """The response at every step, float64, 0 at step 0.
+        """The response at every step, 0 at step 0; whatever its type, it is kept in float64.
 
         Args:
-            seen: what `reads` says: states of d_model, or logits of the vocabulary, float32 or wider.
+            seen: what `reads` says; others read it too, so leave it as it is. States of d_model are of the model's own
+                type, a residual stream's centred where the engine centres; logits are float32 or wider.
         """
         raise NotImplementedError
 
@@ -66,7 +68,8 @@ class Response(Described):
     ) -> Float[Tensor, "pair step"] | None:
         """The same from final states without whole logits, or None where there is no such way.
 
-        A response that reads logits may have one. The engine holds it against `of` before it uses it.
+        A response that reads logits may have one. The engine holds it against `of` before it uses it, and uses `of`
+        where they differ.
         """
         return None
 
@@ -95,9 +98,25 @@ class Response(Described):
         return self.axis or (f"{self.heading} ({self.unit})" if self.unit else self.heading)
 
 
+C = TypeVar("C", bound=type[Response])
 RESPONSES: Registry[Response] = Registry("response", "plateau_lens.responses")
 
 
-def response(name: str) -> Any:
+Responses = Sequence[str] | Mapping[str, Response]
+"""Responses to measure: registered names, or responses by label."""
+
+
+def asked_for(responses: Responses) -> dict[str, Response]:
+    """Responses by label; a name is the label of its response with default parameters.
+
+    Raises:
+        ConfigError: naming every name that nothing is registered under, with the nearest legal one.
+    """
+    if isinstance(responses, Mapping):
+        return dict(responses)
+    return RESPONSES.make({name: {} for name in responses})
+
+
+def response(name: str) -> Callable[[C], C]:
     """Register a `Response` subclass under ``name``."""
     return RESPONSES.add(name)

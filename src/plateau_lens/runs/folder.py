@@ -315,14 +315,16 @@ class RunFolder:
             temporary.write_text(text)
         return self.path / name
 
-    def write_manifest(self, manifest: Mapping[str, Any], *, files: Sequence[str] = FILES) -> None:
+    def write_manifest(self, manifest: Mapping[str, Any], *, files: Sequence[str] | None = FILES) -> None:
         """Write the manifest whole, with its own checksum, and end the journal: the manifest is to hold what that says.
 
         Args:
             manifest: its entries.
-            files: those outside the shards whose checksums, as of now, go into it.
+            files: those outside the shards whose checksums, as of now, go into it; None: the ones it has stay.
         """
-        digests = {name: sha256(self.path / name) for name in files if (self.path / name).is_file()}
+        digests: dict[str, str] = manifest.get("files", {})
+        if files is not None:
+            digests = {name: sha256(self.path / name) for name in files if (self.path / name).is_file()}
         entries = {**manifest, "files": digests}
         entries = {**entries, OWN: _own_digest(entries)}
         self.write_text("manifest.json", json.dumps(entries, indent=2, ensure_ascii=False) + "\n")

@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from plateau_lens._digest import sha256
 from plateau_lens._errors import ConfigError
 
 
@@ -31,3 +32,8 @@ def load_plugins(names: Sequence[str]) -> None:
                 f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}; "
                 "plugins are .py files or importable modules"
             ) from error
+
+
+def digests(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What the manifest records of plugin files: their sha256."""
+    return {name: {"sha256": sha256(Path(name))} for name in names if name.endswith(".py")}

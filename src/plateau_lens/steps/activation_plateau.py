@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from plateau_lens.steps.registry import Automatic, Paths, Statistic, StepValues, statistic
+from plateau_lens.steps.registry import Automatic, Curves, Statistic, StepValues, statistic
 
 SHARE_OF_END = 0.1
 """Automatic threshold, as a share of the median end-of-path response; on GPT-2 that is about the paper's 20."""
@@ -42,14 +42,14 @@ class ActivationPlateau(Statistic):
         """Its one response."""
         return (self.response,)
 
-    def of(self, paths: Paths) -> StepValues:
+    def of(self, curves: Curves) -> StepValues:
         """See the class."""
         if isinstance(self.threshold, str):
             raise ValueError("the AP threshold is 'auto'; resolve it, or give a number")
-        reached = paths.usable & (paths.heights >= self.threshold)
+        reached = curves.usable & (curves.heights >= self.threshold)
         seen = reached.any(axis=1)
-        value = np.where(seen, reached.argmax(axis=1), paths.ends)
-        return StepValues(np.where(paths.broken, np.nan, value), ~seen & ~paths.broken)
+        value = np.where(seen, reached.argmax(axis=1), curves.ends)
+        return StepValues(np.where(curves.broken, np.nan, value), ~seen & ~curves.broken)
 
     def resolve(self, run: Automatic) -> ActivationPlateau:
         """A number for the threshold, six digits of it."""

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
 
-from plateau_lens.steps.registry import Paths, Statistic, StepValues, statistic
+from plateau_lens.steps.registry import Curves, Statistic, StepValues, statistic
 
 ROUNDING = 1e-9
 """Ratios closer than this, relative to the largest, are equal: a straight line's are 1 but for rounding."""
@@ -34,19 +34,19 @@ class ChordArea(Statistic):
     convention: Literal["paper", "notebook"] = "paper"
     """``notebook``: a triangle on ``n + 1``, from step 5 on (see `runs.convention`)."""
 
-    def of(self, paths: Paths) -> StepValues:
+    def of(self, curves: Curves) -> StepValues:
         """See the class."""
-        d, notebook = paths.heights, self.convention == "notebook"
+        d, notebook = curves.heights, self.convention == "notebook"
         n = np.arange(d.shape[1], dtype=np.float64)
         area = cumulative_trapezoid(d, axis=1, initial=0)
         ratio = np.full_like(d, -np.inf)
-        looked_at = paths.usable & (n >= (FIRST_OF_NOTEBOOKS if notebook else 1)) & (area > 0)
+        looked_at = curves.usable & (n >= (FIRST_OF_NOTEBOOKS if notebook else 1)) & (area > 0)
         np.divide((n + notebook) * d / 2, area, out=ratio, where=looked_at)
         largest = ratio.max(axis=1, keepdims=True)
         defined = np.isfinite(largest[:, 0])
         near = np.where(defined[:, None], largest - ROUNDING * np.abs(largest), 0.0)
         step = (ratio >= near).argmax(axis=1)
-        return StepValues(np.where(defined, step, np.nan), ~paths.broken & (~defined | (step == paths.ends)))
+        return StepValues(np.where(defined, step, np.nan), ~curves.broken & (~defined | (step == curves.ends)))
 
     def sentence(self, responses: Sequence[str], n_steps: int) -> str:
         """The definition in words."""

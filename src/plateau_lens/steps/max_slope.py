@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
-from plateau_lens.steps.registry import Automatic, Paths, Statistic, StepValues, statistic
+from plateau_lens.steps.registry import Automatic, Curves, Statistic, StepValues, statistic
 
 SHARE_OF_THRESHOLD = 1e-3
 """Automatic least slope, as a share of the AP threshold: the paper's 0.02 where that is 20."""
@@ -43,17 +43,17 @@ class MaxSlope(Statistic):
             raise ValueError("a least slope is a number >= 0 or auto")
         return given
 
-    def of(self, paths: Paths) -> StepValues:
+    def of(self, curves: Curves) -> StepValues:
         """See the class."""
-        slopes = np.where(paths.usable[:, 1:], np.diff(paths.heights, axis=1), -np.inf)
+        slopes = np.where(curves.usable[:, 1:], np.diff(curves.heights, axis=1), -np.inf)
         if self.convention == "notebook":
-            step, otherwise = slopes.shape[1] - slopes[:, ::-1].argmax(axis=1), paths.curves.shape[1] - 1
+            step, otherwise = slopes.shape[1] - slopes[:, ::-1].argmax(axis=1), curves.d.shape[1] - 1
         else:
-            step, otherwise = 1 + slopes.argmax(axis=1), paths.ends
-        blows_up = slopes.max(axis=1) > self._least(paths.response)
+            step, otherwise = 1 + slopes.argmax(axis=1), curves.ends
+        blows_up = slopes.max(axis=1) > self._least(curves.response)
         value = np.where(blows_up, step, otherwise).astype(np.float64)
-        value[paths.broken] = np.nan
-        return StepValues(value, ~paths.broken & (~blows_up | (step == paths.ends)))
+        value[curves.broken] = np.nan
+        return StepValues(value, ~curves.broken & (~blows_up | (step == curves.ends)))
 
     def resolve(self, run: Automatic) -> MaxSlope:
         """Numbers for the least slopes of all the run's responses."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plateau_lens._errors import ConfigError
-from plateau_lens.steps.registry import Paths, Statistic, StepValues
+from plateau_lens.steps.registry import Curves, Statistic, StepValues
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 def measure(
-    curves: pl.DataFrame,
+    table: pl.DataFrame,
     statistics: Mapping[str, Statistic],
     responses: Sequence[str],
     *,
@@ -25,9 +25,9 @@ def measure(
     """The rows of ``steps.parquet``: one a curve, response and statistic.
 
     Args:
-        curves: rows of ``curves/part-*.parquet``.
+        table: rows of ``curves/part-*.parquet``.
         statistics: label to statistic, every automatic parameter a number.
-        responses: labels of the responses, columns of ``curves``.
+        responses: labels of the responses, columns of ``table``.
         n_steps: steps of a path.
         step_size: of the absolute schedule, residual-stream units.
 
@@ -36,16 +36,17 @@ def measure(
     """
     import polars as pl
 
-    where = curves.select("experiment", "kind", "schedule", "pair")
-    last = curves["last_step"].to_numpy()
-    relative = curves["schedule"].to_numpy() == "relative"
-    step_length = np.where(relative, curves["distance"].to_numpy() / n_steps, step_size)
+    where = table.select("experiment", "kind", "schedule", "pair")
+    last = table["last_step"].to_numpy()
+    relative = table["schedule"].to_numpy() == "relative"
+    step_length = np.where(relative, table["distance"].to_numpy() / n_steps, step_size)
     parts: list[pl.DataFrame] = []
     for response in responses:
-        paths = Paths(curves[response].list.to_array(n_steps + 1).to_numpy(), last, response, step_length)
+        d = table[response].list.to_array(n_steps + 1).to_numpy()
+        curves = Curves(d, last, response, step_length)
         for label, statistic in statistics.items():
             if statistic.reads(response):
-                found = _checked(label, statistic.of(paths), paths)
+                found = _checked(label, statistic.of(curves), curves)
                 parts.append(
                     where.with_columns(
                         pl.lit(response).alias("response"),
@@ -64,15 +65,15 @@ def _nothing(where: pl.DataFrame) -> pl.DataFrame:
     return where.head(0).with_columns(pl.lit(None, dtype=each).alias(name) for name, each in columns.items())
 
 
-def _checked(label: str, found: object, paths: Paths) -> StepValues:
+def _checked(label: str, found: object, curves: Curves) -> StepValues:
     """A statistic of the user's own may return anything; say so before it becomes a number."""
     if not isinstance(found, StepValues):
         raise ConfigError(f"statistic {label!r} returned {type(found).__name__}, expected StepValues")
     flags = found.censored
     assert flags is not None
-    if found.value.shape != (len(paths),) or flags.shape != (len(paths),):
+    if found.value.shape != (len(curves),) or flags.shape != (len(curves),):
         raise ConfigError(
-            f"statistic {label!r} returned {found.value.shape} values and {flags.shape} flags for {len(paths)} "
+            f"statistic {label!r} returned {found.value.shape} values and {flags.shape} flags for {len(curves)} "
             "curves; expected one of each a curve"
         )
     if not np.isfinite(found.value[~np.isnan(found.value)]).all():

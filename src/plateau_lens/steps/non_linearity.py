@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from plateau_lens.steps.registry import Paths, Statistic, StepValues, statistic
+from plateau_lens.steps.registry import Curves, Statistic, StepValues, statistic
 
 
 @statistic("nl")
@@ -28,16 +28,16 @@ class NonLinearity(Statistic):
     departure: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     """Relative departure that counts, 0.1 = 10 %."""
 
-    def of(self, paths: Paths) -> StepValues:
+    def of(self, curves: Curves) -> StepValues:
         """See the class."""
-        slope = np.diff(paths.heights, axis=1, prepend=0.0)
+        slope = np.diff(curves.heights, axis=1, prepend=0.0)
         first = slope[:, 1:2]
         n = np.arange(slope.shape[1])
-        departs = paths.usable & (n >= 2) & (np.abs(slope - first) > self.departure * np.abs(first))
+        departs = curves.usable & (n >= 2) & (np.abs(slope - first) > self.departure * np.abs(first))
         seen = departs.any(axis=1)
-        undefined = (first[:, 0] == 0) | (paths.ends < 2) | paths.broken
-        value = np.where(seen, departs.argmax(axis=1), paths.ends)
-        return StepValues(np.where(undefined, np.nan, value), ~paths.broken & (~seen | undefined))
+        undefined = (first[:, 0] == 0) | (curves.ends < 2) | curves.broken
+        value = np.where(seen, departs.argmax(axis=1), curves.ends)
+        return StepValues(np.where(undefined, np.nan, value), ~curves.broken & (~seen | undefined))
 
     def sentence(self, responses: Sequence[str], n_steps: int) -> str:
         """With its parameter."""

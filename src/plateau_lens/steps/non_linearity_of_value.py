@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from plateau_lens.steps.registry import Paths, Statistic, StepValues, statistic
+from plateau_lens.steps.registry import Curves, Statistic, StepValues, statistic
 
 
 @statistic("nl-value")
@@ -33,20 +33,20 @@ class NonLinearityOfValue(Statistic):
     convention: Literal["paper", "notebook"] = "paper"
     """``notebook``: ``n - 1``, and the number of points where none departs (see `runs.convention`)."""
 
-    def of(self, paths: Paths) -> StepValues:
+    def of(self, curves: Curves) -> StepValues:
         """See the class."""
-        d, notebook = paths.heights, self.convention == "notebook"
+        d, notebook = curves.heights, self.convention == "notebook"
         points = d.shape[1]
         n = np.arange(points, dtype=np.float64)
         if points <= self.anchor:
             return StepValues(np.full(len(d), np.nan), np.ones(len(d), dtype=bool))
         line = d[:, :1] + (d[:, self.anchor] - d[:, 0])[:, None] * n / self.anchor
-        leaves = paths.usable & (n > self.anchor) & (np.abs(d - line) > self.departure * np.abs(line))
+        leaves = curves.usable & (n > self.anchor) & (np.abs(d - line) > self.departure * np.abs(line))
         seen = leaves.any(axis=1)
-        value = np.where(seen, leaves.argmax(axis=1) - notebook, points if notebook else paths.ends)
+        value = np.where(seen, leaves.argmax(axis=1) - notebook, points if notebook else curves.ends)
         flat = d[:, self.anchor] == d[:, 0]
-        undefined = flat | (paths.ends <= self.anchor) | paths.broken
-        return StepValues(np.where(undefined, np.nan, value), ~paths.broken & (~seen | undefined))
+        undefined = flat | (curves.ends <= self.anchor) | curves.broken
+        return StepValues(np.where(undefined, np.nan, value), ~curves.broken & (~seen | undefined))
 
     def sentence(self, responses: Sequence[str], n_steps: int) -> str:
         """With its parameters."""

@@ -2,7 +2,7 @@
 
 A new statistic is a class with one method::
 
-    from plateau_lens import Paths, Statistic, StepValues, statistic
+    from plateau_lens import Curves, Statistic, StepValues, statistic
 
     @statistic("half-end")
     class HalfEnd(Statistic):
@@ -10,9 +10,9 @@ A new statistic is a class with one method::
         symbol = "HE"
         title = "HE step (half of the end)"
 
-        def of(self, paths: Paths) -> StepValues:
-            half = paths.curves[range(len(paths)), paths.last] / 2
-            return StepValues((paths.curves >= half[:, None]).argmax(axis=1))
+        def of(self, curves: Curves) -> StepValues:
+            half = curves.d[range(len(curves)), curves.ends] / 2
+            return StepValues((curves.d >= half[:, None]).argmax(axis=1))
 
 Every statistic is given curves ``d[pair, step]`` (step 0 is the base itself, ``d[:, 0] == 0``) and the last usable
 step of each.
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -40,6 +40,12 @@ class StepValues:
     censored: Bool[np.ndarray, " pair"] | None = None
     """True where the event was not seen within the usable steps, all of which are finite; none given: nowhere."""
 
+    @property
+    def flags(self) -> Bool[np.ndarray, " pair"]:
+        """`censored`, one flag a curve."""
+        assert self.censored is not None
+        return self.censored
+
     def __post_init__(self) -> None:
         value = np.asarray(self.value, dtype=np.float64)
         given = self.censored
@@ -49,13 +55,13 @@ class StepValues:
 
 
 @dataclass(frozen=True, eq=False)
-class Paths:
+class Curves:
     """Curves of one response, and what is known of the paths they were measured along.
 
-    From plain arrays: ``Paths(curves)``, all steps usable.
+    From plain arrays: ``Curves(d)``, all steps usable.
     """
 
-    curves: Float[np.ndarray, "pair step"]
+    d: Float[np.ndarray, "pair step"]
     """Response at each step."""
     last: Int[np.ndarray, " pair"] | None = None
     """Last usable step of each curve, 0..n_steps; none given: the last there is."""
@@ -65,13 +71,13 @@ class Paths:
     """Residual-stream units a step; None where not known."""
 
     def __post_init__(self) -> None:
-        curves = np.asarray(self.curves, dtype=np.float64)
-        last = np.full(len(curves), curves.shape[1] - 1) if self.last is None else np.asarray(self.last)
-        object.__setattr__(self, "curves", curves)
+        d = np.asarray(self.d, dtype=np.float64)
+        last = np.full(len(d), d.shape[1] - 1) if self.last is None else np.asarray(self.last)
+        object.__setattr__(self, "d", d)
         object.__setattr__(self, "last", last)
 
     def __len__(self) -> int:
-        return len(self.curves)
+        return len(self.d)
 
     @property
     def ends(self) -> Int[np.ndarray, " pair"]:
@@ -81,12 +87,12 @@ class Paths:
 
     @cached_property
     def _within(self) -> Bool[np.ndarray, "pair step"]:
-        return np.arange(self.curves.shape[1]) <= self.ends[:, None]
+        return np.arange(self.d.shape[1]) <= self.ends[:, None]
 
     @cached_property
     def broken(self) -> Bool[np.ndarray, " pair"]:
         """Curves with a usable point that is not finite: of them nothing is known, and they are not censored."""
-        return (self._within & ~np.isfinite(self.curves)).any(axis=1)
+        return np.asarray((self._within & ~np.isfinite(self.d)).any(axis=1))
 
     @cached_property
     def usable(self) -> Bool[np.ndarray, "pair step"]:
@@ -96,7 +102,7 @@ class Paths:
     @cached_property
     def heights(self) -> Float[np.ndarray, "pair step"]:
         """Curves with 0 in place of what is not usable."""
-        return np.where(self.usable, self.curves, 0.0)
+        return np.where(self.usable, self.d, 0.0)
 
 
 class Statistic(Described):
@@ -117,7 +123,7 @@ class Statistic(Described):
         """Labels of responses without which the statistic says nothing; a run that lacks one is refused."""
         return ()
 
-    def of(self, paths: Paths) -> StepValues:
+    def of(self, curves: Curves) -> StepValues:
         """The statistic of each curve."""
         raise NotImplementedError
 
@@ -163,9 +169,10 @@ class Automatic:
         return None if found is None else found.resolve(self)
 
 
+C = TypeVar("C", bound=type[Statistic])
 STATISTICS: Registry[Statistic] = Registry("statistic", "plateau_lens.steps")
 
 
-def statistic(name: str) -> Any:
+def statistic(name: str) -> Callable[[C], C]:
     """Register a `Statistic` subclass under ``name``."""
     return STATISTICS.add(name)

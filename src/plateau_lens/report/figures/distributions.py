@@ -37,9 +37,11 @@ class Row:
     x_label: str
     title: str = ""
     """Shown above the row; empty where the figure has one row alone."""
+    end: int | None = 100
+    """Where looking stops, in steps; None for values in another unit."""
 
 
-def draw_distributions(rows: Sequence[Row], styles: dict[str, KindStyle], n_steps: int) -> Figure:
+def draw_distributions(rows: Sequence[Row], styles: dict[str, KindStyle]) -> Figure:
     """Draw each row's histogram (left; shared bins) beside its cumulative share of pairs (right).
 
     Both count shares of all pairs of a kind, so that what is censored is missing from both: a histogram's
@@ -52,7 +54,7 @@ def draw_distributions(rows: Sequence[Row], styles: dict[str, KindStyle], n_step
         height = 1.95 + legend + (0.12 if any(row.title for row in rows) else 0)
         figure = Figure(figsize=(PAGE_WIDTH, height * len(rows)), layout="constrained")
         for part, row in zip(_parts(figure, len(rows)), rows, strict=True):
-            _draw_row(part, row, styles, n_steps)
+            _draw_row(part, row, styles)
     return figure
 
 
@@ -60,16 +62,16 @@ def _parts(figure: Figure, count: int) -> list[Figure] | list[SubFigure]:
     return [figure] if count == 1 else list(figure.subfigures(count, 1, squeeze=False)[:, 0])
 
 
-def _draw_row(part: Figure | SubFigure, row: Row, styles: dict[str, KindStyle], n_steps: int) -> None:
+def _draw_row(part: Figure | SubFigure, row: Row, styles: dict[str, KindStyle]) -> None:
     left, right = part.subplots(1, 2, sharex=True)
-    upper = _upper_limit(row.samples, n_steps)
-    edges = _bins(row.samples, upper)
+    lower, upper = _limits(row)
+    edges = _bins(row, lower, upper)
     for sample in row.samples:
         _draw_histogram(left, sample, styles[sample.kind], edges)
-        _draw_cumulative(right, sample, styles[sample.kind], upper)
-    left.set(xlabel=row.x_label, ylabel=f"share of pairs per {_bin_name(edges)}", xlim=(0, upper))
+        _draw_cumulative(right, sample, styles[sample.kind], _grid(row, lower, upper))
+    left.set(xlabel=row.x_label, ylabel=f"share of pairs per {_bin_name(row, edges)}", xlim=(lower, upper))
     left.set_ylim(bottom=0)
-    right.set(xlabel=row.x_label, ylabel="cumulative share of pairs", xlim=(0, upper), ylim=(0, 1.04))
+    right.set(xlabel=row.x_label, ylabel="cumulative share of pairs", xlim=(lower, upper), ylim=(0, 1.04))
     right.axhline(1, color="#999999", linewidth=0.6, zorder=0.5)
     if not any(sample.seen.size for sample in row.samples):
         left.text(0.5, 0.5, "no event seen: all censored", transform=left.transAxes, ha="center")
@@ -83,8 +85,7 @@ def _draw_histogram(axes: Axes, sample: Sample, style: KindStyle, edges: Float[n
     axes.stairs(share, edges, color=style.colour, linestyle=style.dash, linewidth=1.2)
 
 
-def _draw_cumulative(axes: Axes, sample: Sample, style: KindStyle, upper: float) -> None:
-    grid = np.arange(math.floor(upper) + 1)
+def _draw_cumulative(axes: Axes, sample: Sample, style: KindStyle, grid: Float[np.ndarray, " point"]) -> None:
     share = np.searchsorted(np.sort(sample.seen), grid, side="right") / max(sample.value.size, 1)
     marked = np.unique(np.searchsorted(share, share[-1] * np.array(_MARKED)))
     axes.plot(
@@ -127,27 +128,50 @@ def censored_share(sample: Sample) -> str:
     return render.share(unseen)
 
 
-def _upper_limit(samples: Sequence[Sample], n_steps: int) -> float:
-    """The whole path, or a little more than the last event if nothing happens in the path's second half."""
-    seen = np.concatenate([sample.seen for sample in samples]) if samples else np.array([])
+def _limits(row: Row) -> tuple[float, float]:
+    """The whole path, or a little more than the last event if nothing happens in the path's second half.
+
+    Of values in another unit: from the smallest event to the largest.
+    """
+    seen = np.concatenate([sample.seen for sample in row.samples]) if row.samples else np.array([])
+    if row.end is None:
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
+        margin = 0.03 * (high - low) or 0.5
+        return low - margin, high + margin
     latest = seen.max(initial=0)
-    if not seen.size or latest > 0.6 * n_steps:
-        return float(n_steps)
-    return float(min(n_steps, 5 * math.ceil((1.1 * latest + 1) / 5)))
+    if not seen.size or latest > 0.6 * row.end:
+        return 0.0, float(row.end)
+    return 0.0, float(min(row.end, 5 * math.ceil((1.1 * latest + 1) / 5)))
 
 
-def _bins(samples: Sequence[Sample], upper: float) -> Float[np.ndarray, " edge"]:
-    """Bins shared by all kinds: whole steps wide, between steps, as wide as Freedman and Diaconis advise."""
+def _in_whole_steps(row: Row) -> bool:
+    return row.end is not None and all((sample.seen == np.rint(sample.seen)).all() for sample in row.samples)
+
+
+def _grid(row: Row, lower: float, upper: float) -> Float[np.ndarray, " point"]:
+    """Where cumulative lines may rise: at whole steps, or at every value that there is."""
+    if _in_whole_steps(row):
+        return np.arange(math.floor(upper) + 1, dtype=np.float64)
+    return np.unique(np.concatenate([[lower, upper], *(sample.seen for sample in row.samples)]))
+
+
+def _bins(row: Row, lower: float, upper: float) -> Float[np.ndarray, " edge"]:
+    """Bins shared by all kinds, as wide as Freedman and Diaconis advise; of whole steps, and between them."""
     sizes = [
         2 * float(np.subtract(*np.quantile(sample.seen, [0.75, 0.25]))) / np.cbrt(sample.seen.size)
-        for sample in samples
+        for sample in row.samples
         if sample.seen.size > 1
     ]
     advised = float(np.median(sizes)) if sizes else 1.0
-    width = int(np.clip(round(advised), 1, max(1, upper // 10)))
-    return np.arange(-0.5, upper + width + 0.5, width)
+    if row.end is not None:
+        width = int(np.clip(round(advised), 1, max(1, upper // 10)))
+        return np.arange(-0.5, upper + width + 0.5, width)
+    count = int(np.clip(round((upper - lower) / advised) if advised > 0 else 10, 5, 60))
+    return np.linspace(lower, upper, count + 1)
 
 
-def _bin_name(edges: Float[np.ndarray, " edge"]) -> str:
-    width = round(float(edges[1] - edges[0]))
-    return f"{width} steps" if width > 1 else "step"
+def _bin_name(row: Row, edges: Float[np.ndarray, " edge"]) -> str:
+    width = float(edges[1] - edges[0])
+    if row.end is None:
+        return f"{width:.2g}"
+    return f"{round(width)} steps" if round(width) > 1 else "step"

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from plateau_lens.glossary import Response
-from plateau_lens.numerics.steps import StepValues, max_slope_step
 from plateau_lens.report.figures.style import (
     LEAST_TEXT,
     PAGE_WIDTH,
@@ -20,27 +18,22 @@ from plateau_lens.report.figures.style import (
     legend_columns,
     paper_style,
 )
-from plateau_lens.report.run_data import Curves
+from plateau_lens.report.run_data import KindCurves
+from plateau_lens.steps.registry import StepValues
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Y_LABELS: dict[Response, str] = {
-    "l2": "L2 at read site (units)",
-    "kl": "KL divergence (nats)",
-    "js": "JS distance (0 to 1)",
-}
 
 
 @dataclass(frozen=True)
 class Column:
     """One column of panels: one response."""
 
-    response: Response
-    curves: tuple[Curves, ...]
-    min_slope: float | None
-    """Least slope of the MS step; none where the run has none for this response: no dots are drawn."""
+    y_label: str
+    curves: tuple[KindCurves, ...]
+    steps: tuple[StepValues, ...] | None
+    """Where each of them blows up, in the order of ``curves``; none: no dots are drawn."""
 
 
 def draw_examples(
@@ -82,15 +75,16 @@ def _draw_title(axes: Axes, text: str) -> None:
 
 
 def _draw_panel(axes: Axes, column: Column, prompt: int, styles: dict[str, KindStyle]) -> None:
-    for curves in column.curves:
+    for place, curves in enumerate(column.curves):
         mine = curves.prompt == prompt
         if not mine.any():
             continue
         response, last, style = curves.response[mine], curves.last[mine], styles[curves.kind]
         _draw_curves(axes, response, last, style)
-        if column.min_slope is not None:
-            _draw_steps(axes, response, max_slope_step(response, last, min_slope=column.min_slope), style)
-    axes.set(ylabel=Y_LABELS[column.response])
+        if column.steps is not None:
+            found = column.steps[place]
+            _draw_steps(axes, response, StepValues(found.value[mine], found.flags[mine]), style)
+    axes.set(ylabel=column.y_label)
     axes.set_xlim(0, column.curves[0].response.shape[1] - 1)
     axes.set_ylim(bottom=0)
 
@@ -110,7 +104,7 @@ def _draw_steps(
     defined = ~np.isnan(steps.value)
     if not defined.any():
         return
-    for chosen, face in ((defined & ~steps.censored, style.colour), (defined & steps.censored, "white")):
+    for chosen, face in ((defined & ~steps.flags, style.colour), (defined & steps.flags, "white")):
         at = steps.value[chosen].astype(int)
         axes.plot(
             at,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -15,14 +15,10 @@ from plateau_lens.numerics.comparisons import Difference, difference
 from plateau_lens.numerics.survival import Survival
 from plateau_lens.numerics.verdicts import Evidence, judge
 from plateau_lens.report import definitions, render
-from plateau_lens.report.estimates import DISTANCES, survivals
-from plateau_lens.report.run_data import (
-    REFERENCE,
-    RESPONSE_SYMBOLS,
-    STATISTIC_SYMBOLS,
-    Group,
-    RunData,
-)
+from plateau_lens.report.estimates import DISTANCES, group_survivals
+from plateau_lens.report.html import page_part
+from plateau_lens.report.run_data import REFERENCE, Group, RunData
+from plateau_lens.report.sections.registry import Block, Drawing, Prose, Section, section
 
 RANDOM, STRUCTURED, BASELINE = "random", "synthetic-structured", "synthetic-baseline"
 NOT_MEASURED = "not measured"
@@ -88,7 +84,7 @@ _AGREES = Claim(
 )
 _RELATIVE = Group("toward", "ms", "l2", "relative")
 
-CLAIMS = (
+CLAIMS = [
     _EARLIER,
     replace(_EARLIER, figure="A.1", group=_RELATIVE),
     replace(_EARLIER, group=Group("toward", "ms", "kl", "absolute")),
@@ -102,8 +98,8 @@ CLAIMS = (
     _LIKE_RANDOM,
     _AGREES,
     replace(_AGREES, group=Group("toward", "auc", "l2", "relative"), less=_RELATIVE),
-)
-"""In the order in which they are shown; one sentence's follow each other."""
+]
+"""In the order in which they are shown; one sentence's follow each other. `claim` adds to them."""
 
 _NUMBERS = ("effect", "low", "high", "margin", "p", "p_holm", "p_opposite", "p_opposite_holm", "n_to_decide")
 SCHEMA = {
@@ -112,6 +108,43 @@ SCHEMA = {
     **dict.fromkeys(("comparisons", "n"), pl.Int64),
     **dict.fromkeys(_NUMBERS, pl.Float64),
 }
+
+
+@section("claims")
+class Claims(Section):
+    """Every sentence of the paper that a run can test, with its verdict."""
+
+    title = "The paper's claims, tested"
+    place = 10
+
+    def __init__(self, data: RunData):
+        super().__init__(data)
+        self.frame = claims(data)
+
+    def tables(self) -> Sequence[render.Table]:
+        """One, a row a claim."""
+        return [_table(self.data, self.frame)]
+
+    def notes(self) -> Sequence[str]:
+        """How to read it."""
+        return notes(self.data)
+
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """At full precision."""
+        return {"claims": self.frame}
+
+    def blocks(self, drawings: Sequence[Drawing]) -> Iterable[Block]:
+        """By sentence."""
+        yield page_part("claims.html.j2", sentences=sentences(self.data, self.frame), title=self.heading)
+        for note in self.notes():
+            yield Prose(note, quiet=True)
+
+
+def claim(made: Claim) -> Claim:
+    """Have a claim of one's own tested with the paper's, on the same machinery; it returns what it is given."""
+    if made not in CLAIMS:
+        CLAIMS.append(made)
+    return made
 
 
 def claims(data: RunData) -> pl.DataFrame:
@@ -140,7 +173,7 @@ def claims(data: RunData) -> pl.DataFrame:
             row |= {
                 "verdict": judgement.verdict,
                 "comparison": " less ".join(_label(data, kind) for kind in claim.comparisons[each.weakest]),
-                "unit": "KS" if claim.quantity == "ks" else "steps",
+                "unit": "KS" if claim.quantity == "ks" else data.units_of(claim.group.statistic),
                 "comparisons": len(each.differences),
                 "effect": weakest.value,
                 "low": weakest.low,
@@ -167,21 +200,21 @@ def _lacking(data: RunData, claim: Claim) -> str:
     wanted = {_label(data, kind) for kind in _kinds(claim)}
     for group in _groups(claim):
         if not wanted.issubset(sample.kind for sample in data.samples.get(group, ())):
-            return f"the run has no {group.name}, of experiment {group.experiment!r}"
+            return data.lacks(group)
     return ""
 
 
 def _evidence(data: RunData, claim: Claim) -> Evidence:
     """The differences that a claim is about, on the run's pairs."""
     groups = [_survivals(data, group, claim) for group in _groups(claim)]
-    margin = data.config.statistics.equivalence_margin if claim.alike else None
+    margin = data.config.report.equivalence_margin if claim.alike else None
     return Evidence(tuple(_difference(claim, groups, a, b) for a, b in claim.comparisons), margin)
 
 
 def _survivals(data: RunData, group: Group, claim: Claim) -> dict[str, Survival]:
     """Kind, as the claim calls it, to its step values in a group."""
     labels = {kind: _label(data, kind) for kind in _kinds(claim)}
-    found = survivals(data.only(group, labels.values()), data.config)
+    found = group_survivals(data, group, labels.values())
     return {kind: found[label] for kind, label in labels.items()}
 
 
@@ -226,18 +259,19 @@ class Row(NamedTuple):
     n_to_decide: str
 
 
-def sentences(frame: pl.DataFrame) -> list[tuple[str, list[Row]]]:
+def sentences(data: RunData, frame: pl.DataFrame) -> list[tuple[str, list[Row]]]:
     """Every sentence with its claims, in order."""
     parts = frame.partition_by("claim", maintain_order=True)
-    return [(str(part["claim"][0]), [_row(row) for row in part.iter_rows(named=True)]) for part in parts]
+    return [
+        (str(part["claim"][0]), [_row(data, row) for row in part.iter_rows(named=True)]) for part in parts
+    ]
 
 
-def _row(row: Mapping[str, object]) -> Row:
+def _row(data: RunData, row: Mapping[str, object]) -> Row:
     group = Group(*(row[name] for name in Group._fields))  # pyright: ignore[reportArgumentType]
     by = {"ks": ", KS", "wasserstein": ", Wasserstein"}.get(str(row["quantity"]), "")
-    about = (
-        f"{STATISTIC_SYMBOLS[group.statistic]} of {RESPONSE_SYMBOLS[group.response]}, {group.schedule}{by}"
-    )
+    statistic, response = data.statistic_called(group.statistic), data.response_called(group.response)
+    about = f"{statistic} of {response}, {group.schedule}{by}"
     figure, verdict = str(row["figure"]), str(row["verdict"])
     if verdict == NOT_MEASURED:
         return Row(figure, about, verdict, render.UNDEFINED, str(row["reason"]), *[render.UNDEFINED] * 3)
@@ -256,22 +290,13 @@ def _row(row: Mapping[str, object]) -> Row:
     )
 
 
-def _table(frame: pl.DataFrame) -> render.Table:
-    rows = tuple((sentence, *row) for sentence, rows in sentences(frame) for row in rows)
+def _table(data: RunData, frame: pl.DataFrame) -> render.Table:
+    rows = tuple((sentence, *row) for sentence, rows in sentences(data, frame) for row in rows)
     columns = tuple(name.replace("_", " ") for name in Row._fields)
     return render.Table("Every claim", ("claim", *columns), rows)
 
 
-def documents(data: RunData, frame: pl.DataFrame) -> dict[str, str]:
-    """The claims as Markdown and LaTeX, name to content."""
-    made = [_table(frame)]
-    return {
-        "claims.md": render.markdown("The paper's claims, tested", made, notes(data)),
-        "claims.tex": render.latex(made),
-    }
-
-
 def notes(data: RunData) -> list[str]:
     """How to read the table."""
-    margin = f"{data.config.statistics.equivalence_margin:g}"
+    margin = f"{data.config.report.equivalence_margin:g}"
     return [definitions.CLAIMS, definitions.CLAIM_EFFECT.format(margin=margin), definitions.CLAIM_PAIRS]

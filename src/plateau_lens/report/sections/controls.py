@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
 from plateau_lens._errors import RunFolderError
-from plateau_lens.numerics import statistics, uncensored
+from plateau_lens.numerics import uncensored
 from plateau_lens.numerics.intervals import UNDEFINED as UNDEFINED_ESTIMATE
 from plateau_lens.numerics.intervals import distance_interval, percentile_interval
 from plateau_lens.report import definitions, render
 from plateau_lens.report.estimates import ends, of, pair_bootstrap
-from plateau_lens.report.figures.style import (
-    PAGE_WIDTH,
-    KindStyle,
-    drawable,
-    legend_columns,
-    legend_height,
-    paper_style,
-)
+from plateau_lens.report.figures.controls import draw_controls
+from plateau_lens.report.figures.style import kind_styles
+from plateau_lens.report.properties import PROPERTIES
 from plateau_lens.report.run_data import RunData
+from plateau_lens.report.sections.registry import (
+    Block,
+    Drawing,
+    Prose,
+    Section,
+    Skipped,
+    left_out,
+    legible,
+    section,
+)
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+FIGURE = "figure-controls"
 TITLE = "What the synthetic kinds control"
 MEANING = (
     "Model-generated: the code of the target's own prompt. Active latents: latents above zero. Top share: the "
@@ -42,31 +43,6 @@ MEANING = (
 _COLUMNS = (
     *("kind", "property", "n", "n_defined", "mean", "mean_low", "mean_high", "sd"),
     *("q25", "median", "median_low", "median_high", "q75", "ks", "ks_low", "ks_high"),
-)
-_MARKED = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Cumulative shares that carry a marker, to tell lines apart in grey."""
-_MOST_POINTS = 2000
-"""Points of a line, more than its panel has pixels."""
-
-
-class Property(NamedTuple):
-    """One thing that describes an activation or its code."""
-
-    column: str
-    label: str
-    """On the axis, with its unit."""
-    heading: str
-    """Over a column of a table."""
-    digits: int
-
-
-PROPERTIES = (
-    Property("active", "active latents", "active latents", 1),
-    Property("top_share", "share of the top latent (0 to 1)", "top share", 3),
-    Property("top_cosine", "mean decoder cosine to the top latent", "top cosine", 3),
-    Property("log10_frequency", "mean log10 firing frequency", "log10 frequency", 2),
-    Property("norm", "norm (residual-stream units)", "norm", 1),
-    Property("distance", "distance to the base (same units)", "distance to base", 1),
 )
 
 
@@ -88,6 +64,49 @@ class Controls:
         ``_low`` and ``_high`` are the ends of 95 % intervals.
         """
         return _summary(self.values, self.reference, self.seed)
+
+
+@section("controls")
+class ControlsSection(Section):
+    """Properties of the run's activations and their codes, kind by kind."""
+
+    title = TITLE
+    place = 80
+
+    def __init__(self, data: RunData):
+        super().__init__(data)
+        self.found = controls(data)
+
+    def tables(self) -> Sequence[render.Table]:
+        """Kind by property."""
+        return tables(self.data, self.found)
+
+    def notes(self) -> Sequence[str]:
+        """How to read them."""
+        undefined = f"{render.UNDEFINED}: undefined."
+        return [MEANING, *coincidences(self.found), definitions.INTERVALS, undefined]
+
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """At full precision."""
+        return {"controls": self.found.summary}
+
+    def drawings(self) -> Iterator[Drawing | Skipped]:
+        """Cumulative shares, a panel a property."""
+        shown = {kind: values for kind, values in self.found.values.items() if kind in legible(self.data)}
+        figure = draw_controls(shown, kind_styles(self.data.kinds))
+        sentences = (
+            "Cumulative share of pairs, by what describes an activation and its code; pairs where it is undefined "
+            "are left out.",
+            MEANING,
+            *coincidences(replace(self.found, values=shown)),
+        )
+        yield Drawing(FIGURE, TITLE, " ".join(sentences) + left_out(self.data), figure)
+
+    def blocks(self, drawings: Sequence[Drawing]) -> Iterable[Block]:
+        """What they are, the figure, the tables."""
+        yield Prose(MEANING)
+        yield from drawings
+        yield from self.tables()
 
 
 def controls(data: RunData) -> Controls:
@@ -120,7 +139,7 @@ def _summary(
     rows: list[dict[str, object]] = []
     for kind, properties in values.items():
         for name, value in properties.items():
-            summary = statistics.summarise(value, np.zeros(value.size, dtype=bool))
+            summary = uncensored.summarise(value, np.zeros(value.size, dtype=bool))
             pairs, n = pair_bootstrap(value.size, seed), summary.n_defined
             distance = UNDEFINED_ESTIMATE
             if reference and reference in values:
@@ -154,16 +173,6 @@ def tables(data: RunData, found: Controls) -> list[render.Table]:
     return tables
 
 
-def documents(data: RunData, found: Controls) -> dict[str, str]:
-    """The tables as Markdown and LaTeX, name to content."""
-    made = tables(data, found)
-    notes = [MEANING, *coincidences(found), definitions.INTERVALS, f"{render.UNDEFINED}: undefined."]
-    return {
-        "controls.md": render.markdown(TITLE, made, notes),
-        "controls.tex": render.latex(made),
-    }
-
-
 def _pivot(found: Controls, title: str, cell: Callable[[Mapping[str, float], int], str]) -> render.Table:
     rows: list[tuple[str, ...]] = []
     for kind in found.values:
@@ -190,68 +199,3 @@ def coincidences(found: Controls) -> list[str]:
         f"The same for {', '.join(kinds[:-1])} and {kinds[-1]}: {', '.join(names)}."
         for kinds, names in shared.items()
     ]
-
-
-def draw_controls(found: Controls, styles: Mapping[str, KindStyle]) -> Figure:
-    """Cumulative share of pairs by property, a panel each and a line a kind; undefined values are left out."""
-    from matplotlib.figure import Figure
-
-    labels = _legend_labels(found)
-    with paper_style():
-        figure = Figure(figsize=(PAGE_WIDTH, 3.5 + legend_height(labels)), layout="constrained")
-        grid = figure.subplots(2, 3, sharey=True)
-        for axes, each in zip(grid.flat, PROPERTIES, strict=True):
-            for kind, properties in found.values.items():
-                _draw_line(axes, properties[each.column], styles[kind])
-            axes.set(xlabel=each.label, ylim=(0, 1.04))
-            _set_scale(axes, [properties[each.column] for properties in found.values.values()], each)
-        for axes in grid[:, 0]:
-            axes.set_ylabel("cumulative share of pairs")
-        _draw_legend(figure, labels, [styles[kind] for kind in found.values])
-    return figure
-
-
-def _set_scale(axes: Axes, values: Sequence[Float[np.ndarray, " pair"]], each: Property) -> None:
-    """Counts run over decades: theirs is a logarithmic axis, unless a code is empty."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-
-    axes.margins(x=0.02)
-    if each.column == "active" and np.nanmin(np.concatenate(values)) > 0:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-
-
-def _draw_line(axes: Axes, value: Float[np.ndarray, " pair"], style: KindStyle) -> None:
-    defined = np.sort(value[~np.isnan(value)])
-    if not defined.size:
-        return
-    share = np.arange(1, defined.size + 1) / defined.size
-    if defined.size > _MOST_POINTS:
-        kept = np.linspace(0, defined.size - 1, _MOST_POINTS).round().astype(int)
-        defined, share = defined[kept], share[kept]
-    axes.plot(
-        np.concatenate([defined[:1], defined]),
-        np.concatenate([[0.0], share]),
-        color=style.colour,
-        linestyle=style.dash,
-        drawstyle="steps-post",
-        marker=style.marker,
-        markevery=sorted({1 + int(np.searchsorted(share, at)) for at in _MARKED}),
-    )
-
-
-def _draw_legend(figure: Figure, labels: Sequence[str], styles: Sequence[KindStyle]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=style.colour, linestyle=style.dash, marker=style.marker) for style in styles
-    ]
-    figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(labels))
-
-
-def _legend_labels(found: Controls) -> list[str]:
-    return [f"{drawable(kind)} (n = {each['norm'].size})" for kind, each in found.values.items()]

@@ -9,10 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from plateau_lens._errors import RunFolderError
 from plateau_lens.numerics.comparisons import Difference, difference, equivalence, holm
 from plateau_lens.report import definitions, render
-from plateau_lens.report.estimates import DISTANCES, survivals
-from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData, Sample
+from plateau_lens.report.estimates import DISTANCES, group_survivals
+from plateau_lens.report.run_data import Group, RunData
+from plateau_lens.report.sections.registry import Block, Drawing, Fold, Prose, Section, section
+from plateau_lens.report.sections.summary import key_groups
 from plateau_lens.runs.config import RunConfig
 
 QUANTITIES = {"mean": "mean", "ks": "KS distance", "wasserstein": "Wasserstein distance"}
@@ -46,6 +49,39 @@ class Comparison(NamedTuple):
     found: Difference
 
 
+@section("differences")
+class Differences(Section):
+    """Means and distances of all pairs of kinds, with intervals, tests and verdicts of equivalence."""
+
+    title = "Differences between kinds"
+    place = 30
+
+    def __init__(self, data: RunData):
+        super().__init__(data)
+        self.frame = differences(data)
+        if self.frame.is_empty():
+            raise RunFolderError("the run has no two kinds to compare")
+
+    def tables(self) -> Sequence[render.Table]:
+        """Of the key groups."""
+        return tables(self.data, self.frame, key_groups(self.data))
+
+    def notes(self) -> Sequence[str]:
+        """How to read them."""
+        return notes(self.data)
+
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """Of all groups."""
+        return {"differences": self.frame}
+
+    def blocks(self, drawings: Sequence[Drawing]) -> Iterable[Block]:
+        """Each table folded away but the first."""
+        for place, table in enumerate(self.tables()):
+            yield Fold(table.title, [table], is_open=place == 0)
+        for note in (*self.notes(), "Of all statistics in tables/differences.csv."):
+            yield Prose(note, quiet=True)
+
+
 def differences(data: RunData) -> pl.DataFrame:
     """One row a group, quantity and two kinds, at full precision.
 
@@ -56,14 +92,14 @@ def differences(data: RunData) -> pl.DataFrame:
     """
     rows = [
         {**group._asdict(), **row}
-        for group, samples in data.samples.items()
-        for row in _rows(list(_comparisons(samples, data.reference, data.config)), data.config)
+        for group in data.samples
+        for row in _rows(list(_comparisons(data, group)), data.config)
     ]
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def _comparisons(samples: Sequence[Sample], reference: str | None, config: RunConfig) -> Iterator[Comparison]:
-    found = survivals(samples, config)
+def _comparisons(data: RunData, group: Group) -> Iterator[Comparison]:
+    found, reference = group_survivals(data, group), data.reference
     others = [kind for kind in found if kind != reference]
     pairs = [(kind, reference) for kind in others if reference in found] + list(combinations(others, 2))
     means = {kind: each.mean() for kind, each in found.items()}
@@ -83,7 +119,7 @@ def _rows(comparisons: Sequence[Comparison], config: RunConfig) -> Iterator[dict
     p_values = [each.found.p_value() for each in comparisons]
     nan = float("nan")
     for (quantity, kind, other, found), p, p_holm in zip(comparisons, p_values, holm(p_values), strict=True):
-        same = None if quantity == "ks" else equivalence(found, config.statistics.equivalence_margin)
+        same = None if quantity == "ks" else equivalence(found, config.report.equivalence_margin)
         yield {
             "quantity": quantity,
             "kind": kind,
@@ -107,18 +143,9 @@ def tables(data: RunData, frame: pl.DataFrame, groups: Iterable[Group]) -> list[
     return [table for group in groups if (table := _table(data, frame, group)).rows]
 
 
-def documents(data: RunData, frame: pl.DataFrame, groups: Iterable[Group]) -> dict[str, str]:
-    """The tables of some groups as Markdown and LaTeX, name to content."""
-    made = tables(data, frame, groups)
-    return {
-        "differences.md": render.markdown("Differences between kinds", made, notes(data)),
-        "differences.tex": render.latex(made),
-    }
-
-
 def notes(data: RunData) -> list[str]:
     """How to read the tables."""
-    margin = f"{data.config.statistics.equivalence_margin:g}"
+    margin = f"{data.config.report.equivalence_margin:g}"
     reference = data.reference or "model-generated"
     return [
         definitions.COMPARISONS.format(reference=reference),
@@ -130,8 +157,9 @@ def notes(data: RunData) -> list[str]:
 def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
     wanted = [pl.col(column) == value for column, value in group._asdict().items()]
     rows = tuple(_cells(row) for row in frame.filter(*wanted).iter_rows(named=True))
-    title = f"{EXPERIMENT_NAMES[group.experiment]}: differences of {group.name}"
-    unit = f"Means and Wasserstein distances in steps; {definitions.unit(group.schedule, data.config)}."
+    title = f"{data.experiments[group.experiment].heading}: differences of {data.called(group)}"
+    units = data.units_of(group.statistic)
+    unit = f"Means and Wasserstein distances in {units}; {definitions.unit(group.schedule, data.config)}."
     return render.Table(title, COLUMNS, rows, unit)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ from jaxtyping import Float
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.report import definitions
-from plateau_lens.report.figures.examples import Y_LABELS
 from plateau_lens.report.figures.style import KindStyle, kind_styles
-from plateau_lens.report.run_data import EXPERIMENT_NAMES, RESPONSE_SYMBOLS, Curves, Group, RunData
+from plateau_lens.report.html import page_part
+from plateau_lens.report.run_data import Group, KindCurves, RunData
+from plateau_lens.report.sections.registry import Block, Drawing, Section, section
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -32,17 +33,34 @@ class Explorer:
     """plotly.js, gzip in base64: a third of its size, and only unpacked when a reader opens the chart."""
 
 
-def explorer(data: RunData) -> Explorer | None:
-    """The interactive chart; none for a run whose curves are gone or that has none to summarise."""
+@section("explore")
+class ExplorerSection(Section):
+    """Median curves to choose from, drawn in the browser."""
+
+    title = "Explore the curves"
+    place = 90
+
+    def __init__(self, data: RunData):
+        super().__init__(data)
+        self.found = explorer(data)
+
+    def blocks(self, drawings: Sequence[Drawing]) -> Iterable[Block]:
+        """The chart."""
+        yield page_part("explorer.html.j2", explorer=self.found)
+
+
+def explorer(data: RunData) -> Explorer:
+    """The interactive chart.
+
+    Raises:
+        RunFolderError: for a run whose curves are gone, or that has none to summarise.
+    """
     from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
 
-    try:
-        figure = median_curves(data)
-    except RunFolderError:
-        return None
+    figure = median_curves(data)
     if figure is None:
-        return None
+        raise RunFolderError("the run has no curves to summarise")
     text = str(to_json_plotly(figure)).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return Explorer(text, library)
@@ -73,19 +91,19 @@ def median_curves(data: RunData) -> go.Figure | None:
     figure.add_traces(traces)
     buttons = [
         {
-            "label": _label(group),
+            "label": _label(group, data),
             "method": "update",
             "args": [
                 {"visible": [owner == index for owner in owners]},
                 {
                     "xaxis.title.text": _x_title(group, data),
-                    "yaxis.title.text": Y_LABELS[group.response],
+                    "yaxis.title.text": data.responses[group.response].y_label,
                 },
             ],
         }
         for index, group in enumerate(views)
     ]
-    _lay_out(figure, buttons, _x_title(views[0], data), Y_LABELS[views[0].response])
+    _lay_out(figure, buttons, _x_title(views[0], data), data.responses[views[0].response].y_label)
     return figure
 
 
@@ -97,7 +115,7 @@ def _views(data: RunData) -> list[Group]:
     return list(first.values())
 
 
-def _traces(curves: Curves, style: KindStyle, *, visible: bool) -> list[go.Scatter]:
+def _traces(curves: KindCurves, style: KindStyle, *, visible: bool) -> list[go.Scatter]:
     import plotly.graph_objects as go
 
     # Plotly reads labels as a little HTML of its own.
@@ -130,7 +148,7 @@ def _traces(curves: Curves, style: KindStyle, *, visible: bool) -> list[go.Scatt
     return [band, line]
 
 
-def _quartiles(curves: Curves) -> Float[np.ndarray, "3 step"]:
+def _quartiles(curves: KindCurves) -> Float[np.ndarray, "3 step"]:
     steps = np.arange(curves.response.shape[1])
     usable = (steps <= curves.last[:, None]) & np.isfinite(curves.response)
     enough = usable.mean(axis=0) >= 0.5
@@ -150,8 +168,9 @@ def _plotly_dash(style: KindStyle) -> str:
     return ",".join(f"{2 * length:g}px" for length in style.dash[1]) or "solid"
 
 
-def _label(group: Group) -> str:
-    return f"{EXPERIMENT_NAMES[group.experiment]}, {RESPONSE_SYMBOLS[group.response]}, {group.schedule}"
+def _label(group: Group, data: RunData) -> str:
+    heading, response = data.experiments[group.experiment].heading, data.response_called(group.response)
+    return f"{heading}, {response}, {group.schedule}"
 
 
 def _x_title(group: Group, data: RunData) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
+from plateau_lens._errors import RunFolderError
 from plateau_lens.numerics.intervals import CONFIDENCE, UNDEFINED, Estimate
 from plateau_lens.numerics.realism import another_sample, realism
 from plateau_lens.numerics.survival import Survival
 from plateau_lens.report import definitions, render
-from plateau_lens.report.estimates import DISTANCES, distances, ends, of, survivals
-from plateau_lens.report.run_data import EXPERIMENT_NAMES, STATISTIC_SYMBOLS, Group, RunData
+from plateau_lens.report.estimates import DISTANCES, distances, ends, group_survivals, of
+from plateau_lens.report.figures.ladder import draw_ladder
+from plateau_lens.report.figures.style import kind_styles
+from plateau_lens.report.run_data import Group, RunData
+from plateau_lens.report.sections.registry import Block, Drawing, Prose, Section, Skipped, section
 
+FIGURE = "figure-ladder"
+FEWEST_RUNGS = 3
+"""Kinds besides model-generated with which a ladder is worth a figure."""
 GROUPS = (Group("toward", "ms", "l2", "relative"), Group("from", "ap", "l2", "absolute"))
 """What realism is measured by. MS along the relative schedule, on which paths of all kinds end at their targets: a
 synthetic target is nearer than a model-generated one, and fewer steps away for that alone."""
@@ -35,6 +42,75 @@ SAE_COLUMNS = ("kind", "by", "n", "realism by KS", "realism by Wasserstein")
 COLUMNS = ("kind", "n", "KS", "realism by KS", "Wasserstein", "realism by Wasserstein")
 
 
+@section("ladder")
+class Ladder(Section):
+    """Distances to model-generated and realism, kind by kind."""
+
+    title = "The ladder of controls"
+    place = 60
+
+    def __init__(self, data: RunData):
+        super().__init__(data)
+        self.frame = ladder(data)
+        if data.reference is None:
+            raise RunFolderError("the run has no model-generated kind to measure realism against")
+        if self.frame.is_empty():
+            raise RunFolderError(" and ".join(data.lacks(group) for group in GROUPS))
+
+    def tables(self) -> Sequence[render.Table]:
+        """One a group."""
+        return tables(self.data, self.frame)
+
+    def notes(self) -> Sequence[str]:
+        """How to read them."""
+        return notes(self.data)
+
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """At full precision."""
+        return {"ladder": self.frame}
+
+    def drawings(self) -> Iterator[Drawing | Skipped]:
+        """A row a rung, a panel a group."""
+        yield _drawing(self.data, self.frame)
+
+    def blocks(self, drawings: Sequence[Drawing]) -> Iterable[Block]:
+        """The figure, the SAE's realism, the tables."""
+        yield from drawings
+        of_sae = realism_of_sae(self.data, self.frame)
+        if of_sae.rows:
+            yield of_sae
+            yield Prose(definitions.REALISM_OF_SAE, quiet=True)
+        yield from super().blocks(())
+
+
+def _drawing(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
+    """The ladder of controls, of the groups that have all of its kinds."""
+    found = list(parts(frame))
+    others = found[0][1].height - 1
+    if others < FEWEST_RUNGS:
+        return Skipped(FIGURE, f"needs {FEWEST_RUNGS} kinds besides model-generated; the run has {others}")
+    panels = [
+        (f"{data.statistic_called(group.statistic)}, {group.experiment}", rows) for group, rows in found
+    ]
+    figure = draw_ladder(panels, kind_styles(data.kinds), random=data.label_of("random"))
+    shown = " and ".join(
+        f"{data.statistic_called(group.statistic)} steps of {data.response_called(group.response)} "
+        f"({group.experiment}, {group.schedule} schedule)"
+        for group, _ in found
+    )
+    n = sorted({count for _, rows in found for count in rows["n"].to_list()})
+    caption = (
+        f"How far the {shown} of each kind are distributed from those of {data.reference}: Kolmogorov-Smirnov "
+        f"distance with its 95 % interval, n = {n[0] if len(n) == 1 else f'{n[0]} to {n[-1]}'} pairs. Further left is "
+        "more real. Above the first line: where another sample of model-generated would be expected (hollow), and "
+        "where 95 % of such samples lie (to the end of the shaded band). "
+        "Below the second: controls that are no composition of an activation's latents. Dotted: the distance of "
+        "random. Realism: 0 at the distance of random, 1 where there is no more distance than noise makes "
+        "(docs/realism.md)."
+    )
+    return Drawing(FIGURE, "The ladder of controls", caption, figure)
+
+
 def ladder(data: RunData) -> pl.DataFrame:
     """One row a group and kind, top of the ladder first, at full precision; none without model-generated.
 
@@ -53,7 +129,7 @@ def ladder(data: RunData) -> pl.DataFrame:
 
 
 def _rows(data: RunData, group: Group) -> Iterator[dict[str, object]]:
-    found = survivals(data.samples[group], data.config)
+    found = group_survivals(data, group)
     reference = found.pop(str(data.reference))
     random = found.get(data.label_of("random") or "")
     yield _row(ANOTHER_SAMPLE, "top", reference, _expected(reference), {})
@@ -62,7 +138,7 @@ def _rows(data: RunData, group: Group) -> Iterator[dict[str, object]]:
         place = "control" if _is_control(data, kind) else "rung"
         own = found[kind]
         scores = {} if random is None else _scores(own, random, reference)
-        yield _row(kind, place, own, distances(own, reference, data.config.n_steps), scores)
+        yield _row(kind, place, own, distances(own, reference), scores)
 
 
 def _row(
@@ -97,10 +173,11 @@ def tables(data: RunData, frame: pl.DataFrame) -> list[render.Table]:
     """One table a group, as it is shown."""
     return [
         render.Table(
-            f"{EXPERIMENT_NAMES[group.experiment]}: realism by {group.name}",
+            f"{data.experiments[group.experiment].heading}: realism by {data.called(group)}",
             COLUMNS,
             tuple(_cells(row) for row in rows.iter_rows(named=True)),
-            f"Wasserstein distances in steps; {definitions.unit(group.schedule, data.config)}.",
+            f"Wasserstein distances in {data.units_of(group.statistic)}; "
+            f"{definitions.unit(group.schedule, data.config)}.",
         )
         for group, rows in parts(frame)
     ]
@@ -114,7 +191,7 @@ def realism_of_sae(data: RunData, frame: pl.DataFrame) -> render.Table:
         for group, part in parts(frame):
             for row in part.filter(pl.col("kind") == label).iter_rows(named=True):
                 kind, n, _, by_ks, _, by_wasserstein = _cells(row)
-                by = f"{STATISTIC_SYMBOLS[group.statistic]}, {group.experiment}, {group.schedule}"
+                by = f"{data.statistic_called(group.statistic)}, {group.experiment}, {group.schedule}"
                 rows.append((kind, by, n, by_ks, by_wasserstein))
     return render.Table("Realism of the SAE at this site", SAE_COLUMNS, tuple(rows))
 
@@ -126,15 +203,6 @@ def parts(frame: pl.DataFrame) -> Iterator[tuple[Group, pl.DataFrame]]:
         rows = frame.filter(*wanted)
         if not rows.is_empty():
             yield group, rows
-
-
-def documents(data: RunData, frame: pl.DataFrame) -> dict[str, str]:
-    """The ladder as Markdown and LaTeX, name to content."""
-    made = tables(data, frame)
-    return {
-        "ladder.md": render.markdown("The ladder of controls", made, notes(data)),
-        "ladder.tex": render.latex(made),
-    }
 
 
 def notes(data: RunData) -> list[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
 
-from plateau_lens.glossary import STATISTIC_NAMES, Experiment, Statistic
-from plateau_lens.report import definitions, render
-from plateau_lens.report.estimates import KIND_SCHEMA, kind_rows, of
-from plateau_lens.report.run_data import EXPERIMENT_NAMES, Group, RunData
-from plateau_lens.report.sections import published
+from plateau_lens.report import definitions, published, render
+from plateau_lens.report.estimates import KIND_SCHEMA, group_rows, of
+from plateau_lens.report.run_data import Group, RunData
+from plateau_lens.report.sections.registry import Block, Drawing, Fold, Prose, Section, section
 
 COLUMNS = ("kind", "n", "defined", "mean", "sd", "median", "q25", "q75", "censored", "KS", "Wasserstein")
 PUBLISHED_COLUMNS = ("published", "published KS")
@@ -32,17 +31,66 @@ def key_groups(data: RunData) -> list[Group]:
     return [group for group in KEY_GROUPS if group in data.samples] or list(data.samples)[: len(KEY_GROUPS)]
 
 
+class Part(NamedTuple):
+    """What goes into one document: every group of one statistic of one experiment."""
+
+    experiment: str
+    statistic: str
+    title: str
+    groups: list[Group]
+
+
+@section("summary")
+class Summary(Section):
+    """Mean, spread, quantiles, censoring and distances of every kind, in every group."""
+
+    title = "Key results"
+    place = 20
+
+    def __init__(self, data: RunData):
+        super().__init__(data)
+        self.frame = summary(data)
+
+    def tables(self) -> Sequence[render.Table]:
+        """The paper's own figures, as numbers."""
+        return tables(self.data, self.frame, KEY_GROUPS)
+
+    def notes(self) -> Sequence[str]:
+        """What holds for every table."""
+        return common_notes(self.data)
+
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """All of it."""
+        return {"summary": self.frame}
+
+    def documents(self) -> Mapping[str, str]:
+        """Markdown and LaTeX an experiment and statistic."""
+        return documents(self.data, self.frame)
+
+    def blocks(self, drawings: Sequence[Drawing]) -> Iterable[Block]:
+        """The key tables."""
+        if not self.tables():
+            yield Prose(
+                "This run has none of the key statistics (MS steps of experiment toward, AP steps of experiment from)."
+            )
+        yield from super().blocks(drawings)
+
+    def appendix(self) -> Iterable[Block]:
+        """Every table, folded away by experiment and statistic."""
+        yield Prose(
+            "With full precision in tables/summary.csv, where NaN is undefined; as Markdown and LaTeX beside it."
+        )
+        for part in parts(self.data):
+            yield Fold(part.title, tables(self.data, self.frame, part.groups))
+
+
 def summary(data: RunData) -> pl.DataFrame:
     """One row an experiment, statistic, response, schedule and kind, at full precision.
 
-    Columns as in ``estimates.KIND_SCHEMA``: steps, but for censored (share 0..1) and ks (0..1); distances are to
-    the model-generated kind. Undefined is NaN, and a quantile that is not reached inf, in the CSV too.
+    Columns as in ``estimates.KIND_SCHEMA``: in the statistic's unit, but for censored (share 0..1) and ks (0..1);
+    distances are to the model-generated kind. Undefined is NaN, and a quantile that is not reached inf, in the CSV too.
     """
-    rows = [
-        {**group._asdict(), **row}
-        for group, samples in data.samples.items()
-        for row in kind_rows(samples, data.reference, data.config)
-    ]
+    rows = [{**group._asdict(), **row} for group in data.samples for row in group_rows(data, group)]
     return pl.DataFrame(rows, schema=dict.fromkeys(Group._fields, pl.String) | KIND_SCHEMA)
 
 
@@ -51,43 +99,35 @@ def tables(data: RunData, frame: pl.DataFrame, groups: Iterable[Group]) -> list[
     return [_table(data, frame, group) for group in groups if group in data.samples]
 
 
-class Part(NamedTuple):
-    """What goes into one document: every group of one statistic of one experiment."""
-
-    experiment: Experiment
-    statistic: Statistic
-    groups: list[Group]
-
-    @property
-    def title(self) -> str:
-        """Its heading."""
-        return f"{EXPERIMENT_NAMES[self.experiment]}: {STATISTIC_NAMES[self.statistic]}"
-
-
 def parts(data: RunData) -> list[Part]:
     """The run's groups, by experiment and statistic."""
     found: dict[str, Part] = {}
     for group in data.samples:
-        part = Part(group.experiment, group.statistic, [])
-        found.setdefault(part.title, part).groups.append(group)
+        title = f"{data.experiments[group.experiment].heading}: {_heading(data, group.statistic)}"
+        part = Part(group.experiment, group.statistic, title, [])
+        found.setdefault(title, part).groups.append(group)
     return list(found.values())
+
+
+def _heading(data: RunData, label: str) -> str:
+    made = data.statistics[label]
+    return made.heading if label == made.name else f"{made.heading}, as {label}"
 
 
 def documents(data: RunData, frame: pl.DataFrame) -> dict[str, str]:
     """Every human-readable file, name to content: Markdown and LaTeX an experiment and statistic."""
     files: dict[str, str] = {}
     for part in parts(data):
-        experiment, statistic = part.experiment, part.statistic
         found = tables(data, frame, part.groups)
         notes = [
-            f"{EXPERIMENT_NAMES[experiment]}: {definitions.EXPERIMENTS[experiment]}.",
-            definitions.statistic(statistic, data.config),
+            definitions.experiment(data, part.experiment),
+            definitions.statistic(data, part.statistic),
             *common_notes(data),
         ]
         if any(published.beside(data.config, group) for group in part.groups):
             notes.append(f"{published.SOURCE} {published.NOTE}")
-        files[f"{experiment}-{statistic}.md"] = render.markdown(part.title, found, notes)
-        files[f"{experiment}-{statistic}.tex"] = render.latex(found)
+        files[f"{part.experiment}-{part.statistic}.md"] = render.markdown(part.title, found, notes)
+        files[f"{part.experiment}-{part.statistic}.tex"] = render.latex(found)
     return files
 
 
@@ -106,14 +146,17 @@ def common_notes(data: RunData) -> list[str]:
 def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
     wanted = [pl.col(column) == value for column, value in group._asdict().items()]
     found = published.beside(data.config, group)
-    columns, unit = COLUMNS, f"Values in steps; {definitions.unit(group.schedule, data.config)}."
+    columns, unit = (
+        COLUMNS,
+        f"{definitions.values_in(data, group.statistic)}; {definitions.unit(group.schedule, data.config)}.",
+    )
     rows = [cells(row) for row in frame.filter(*wanted).iter_rows(named=True)]
     if found:
         columns += PUBLISHED_COLUMNS
         rows = [row + published.cells(dict(found).get(row[0])) for row in rows]
         known = published.sizes(found)
         unit += f" {published.SOURCE}" + (f" There: {known}." if known else "")
-    title = f"{EXPERIMENT_NAMES[group.experiment]}: {group.name}"
+    title = f"{data.experiments[group.experiment].heading}: {data.called(group)}"
     return render.Table(title, columns, tuple(rows), unit)
 
 
