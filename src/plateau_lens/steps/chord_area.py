@@ -46,7 +46,9 @@ class ChordArea(Statistic):
         defined = np.isfinite(largest[:, 0])
         near = np.where(defined[:, None], largest - ROUNDING * np.abs(largest), 0.0)
         step = (ratio >= near).argmax(axis=1)
-        return StepValues(np.where(defined, step, np.nan), ~curves.broken & (~defined | (step == curves.ends)))
+        return StepValues(
+            np.where(defined, step, np.nan), ~curves.broken & (~defined | (step == curves.ends))
+        )
 
     def sentence(self, responses: Sequence[str], n_steps: int) -> str:
         """The definition in words."""
