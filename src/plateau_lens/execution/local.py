@@ -66,7 +66,7 @@ def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> 
 
 @contextmanager
 def _deaf_to_interrupts() -> Generator[None]:
-    """Processes that are started inside never hear Ctrl-C, which on a terminal reaches every one: the first one does."""
+    """Start processes that never hear Ctrl-C: on a terminal it reaches every process, and the first one answers."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
