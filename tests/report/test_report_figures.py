@@ -83,6 +83,7 @@ def test_kinds_differ_in_colour_and_without_it() -> None:
         ("$5\nmore", r"\$5↵more"),
         ("日本", "\N{REPLACEMENT CHARACTER}" * 2),
         ("x" * 40, "x" * 31 + "…"),
+        ("\ufeffa\u202eb\x00c\x1bd", "abcd"),
     ],
 )
 def test_text_from_data_is_made_fit_to_draw(text: str, shown: str) -> None:
@@ -97,14 +98,24 @@ def test_a_long_prompt_shows_its_end() -> None:
     assert len(shown) < 80
 
 
-def example_run(path: Path, **overrides: object) -> RunFolder:
+def test_figures_of_prompts_with_marks_that_are_not_seen_are_saved_in_every_form(run_path: Path) -> None:
+    folder = example_run(run_path, prompts=["\ufefffirst", "sec\u202eond\x1b\U0001f600"])
+    drawing = examples.draw(run_data.load(folder), "examples")
+    assert isinstance(drawing, Drawing)
+    for form in ("png", "pdf", "svg"):
+        style.save(drawing.figure, io.BytesIO(), form)
+
+
+def example_run(
+    path: Path, *, prompts: tuple[str, ...] | list[str] = ("first $x\ny", "second"), **overrides: object
+) -> RunFolder:
     values = {"l2": cliff([20, 30, 40, 50], 30.0), "kl": cliff([20, 30, 40, 50], 5.0)}
     curves = curve_rows("examples", "model-generated", "absolute", values, last=60, prompt=[0, 0, 1, 1])
     return write_run(
         path,
         [curves],
         kinds=("model-generated",),
-        prompts=["first $x\ny", "second"],
+        prompts=list(prompts),
         overrides={
             "experiments": ["examples"],
             "examples": {"kinds": ["model-generated"]},

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from plateau_lens._errors import ResourceError
@@ -43,7 +43,8 @@ def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> 
         try:
             while True:
                 while len(running) < 2 * workers and (unit := next(waiting, None)) is not None:
-                    running.add(pool.submit(_compute, unit))
+                    with _deaf_to_interrupts():
+                        running.add(pool.submit(_compute, unit))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -63,6 +64,19 @@ def in_processes(prepared: Prepared, units: Sequence[Unit], *, workers: int) -> 
             lifeline.close()  # what is still being computed is not waited for
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Generator[None]:
+    """Start processes that never hear Ctrl-C: on a terminal it reaches every process, and the first one answers."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _worker: Worker | None = None
 """This process's worker, in a pool."""
 
@@ -71,8 +85,6 @@ def _start(prepared: Prepared, threads: int, lifeline: Any) -> None:
     import torch
 
     global _worker
-    # Ctrl-C on a terminal reaches every process; the first one says what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(threads)
     _worker = Worker(prepared, load_resources(prepared.config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ def _width(text: str) -> float:
 
 def _one_line(text: str) -> str:
     shown = " ".join(text.replace("\r", "").replace("\n", "↵").split())
+    # Marks that are not to be seen, a byte-order mark or a change of direction: some backends fail on them.
+    shown = "".join(mark for mark in shown if unicodedata.category(mark) not in ("Cc", "Cf", "Cs"))
     return "".join(mark if ord(mark) in _font_characters() else "\N{REPLACEMENT CHARACTER}" for mark in shown)
 
 
