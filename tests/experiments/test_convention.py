@@ -25,7 +25,9 @@ def test_notebook_changes_what_its_table_says_and_nothing_else():
     assert notebook.n_steps == 99  # 100 points, ends included
     assert notebook.step_size == pytest.approx(50 / 99)  # 0.50505
     assert notebook.cut_size == 0.5
-    assert [notebook.statistics[name] for name in ("ms", "auc")] == [{"convention": "notebook"}] * 2
+    assert [notebook.statistics[name] for name in ("ms", "auc", "nl-value")] == [
+        {"convention": "notebook"}
+    ] * 3
     assert notebook.kinds["random"] == {"divisor": "n"}
     assert notebook.kinds["synthetic-baseline"] == {"dead": "included", "collisions": "overwrite"}
     same = set(type(paper).model_fields) - {"n_steps", "step_size", "cut_size", "statistics", "kinds"}

@@ -129,7 +129,7 @@ class TestFolder:
         assert isinstance(table["statistics"]["ap"]["threshold"], float)
         assert set(table["statistics"]["ms"]["min_slope"]) == {"l2", "kl", "js"}
         assert all(isinstance(value, float) for value in table["statistics"]["ms"]["min_slope"].values())
-        assert table["statistics"]["nl"] == {"statistic": "nl", "anchor": 9, "departure": 0.2}
+        assert table["statistics"]["nl"] == {"statistic": "nl", "departure": 0.1}
         assert table["responses"]["l2"] == {"response": "l2", "site": "blocks.3.hook_resid_post"}
         assert table["experiments"]["examples"]["kinds"] == ["model-generated", "random"]
         assert table["model"]["centre"] is False
@@ -216,8 +216,8 @@ class TestFolder:
             "value",
             "censored",
         ]
-        statistics = {("l2", s) for s in ("ms", "ap", "auc", "nl")}
-        statistics |= {(r, s) for r in ("kl", "js") for s in ("ms", "auc", "nl")}
+        statistics = {("l2", s) for s in ("ms", "ap", "auc", "nl", "nl-value")}
+        statistics |= {(r, s) for r in ("kl", "js") for s in ("ms", "auc", "nl", "nl-value")}
         assert set(table.select("response", "statistic").iter_rows()) == statistics
         assert len(table) == len(statistics) * 2 * 2 * len(KINDS) * PAIRS
         assert "examples" not in table["experiment"].unique().to_list()
@@ -490,7 +490,7 @@ class TestResuming:
         overrides = {
             "report.equivalence_margin": 3.5,
             "statistics.nl": False,
-            "statistics.auc.min_excess": 0.1,
+            "statistics.nl-value.departure": 0.3,
         }
         run(configure(overrides), copied.path, report=False)
         assert computed == []
@@ -499,8 +499,8 @@ class TestResuming:
             3.5,
             threshold,
         )
-        assert resolved.statistics["auc"]["min_excess"] == 0.1
-        assert copied.steps()["statistic"].unique().sort().to_list() == ["ap", "auc", "ms"]
+        assert resolved.statistics["nl-value"]["departure"] == 0.3
+        assert copied.steps()["statistic"].unique().sort().to_list() == ["ap", "auc", "ms", "nl-value"]
         assert copied.manifest()["request"]["report"]["equivalence_margin"] == 3.5
         (entry,) = copied.manifest()["measured_again"]
         assert entry["changed"]["report.equivalence_margin"] == [2.0, 3.5]

@@ -149,10 +149,10 @@ def test_keys_that_have_moved_are_still_read(tmp_path: Path):
 
 
 def test_statistics_are_added_to_changed_and_left_out():
-    names = ["ms", "ap", "auc", "nl"]
+    names = ["ms", "ap", "auc", "nl", "nl-value"]
     assert list(load_config(SMALL).statistics) == names
     assert list(load_config(with_(statistics={"late": {"statistic": "ap"}})).statistics) == [*names, "late"]
-    assert list(load_config(SMALL, {"statistics.nl": False}).statistics) == ["ms", "ap", "auc"]
+    assert list(load_config(SMALL, {"statistics.nl": False}).statistics) == ["ms", "ap", "auc", "nl-value"]
     assert list(load_config(with_(statistics=["ms"])).statistics) == ["ms"]
     # Experiments, responses and kinds cost time: a table of them is a choice as a whole.
     assert list(load_config(with_(experiments={"from": None})).experiments) == ["from"]

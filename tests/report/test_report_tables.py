@@ -91,7 +91,10 @@ def test_documents_name_units_and_censoring(cliffs: RunFolder) -> None:
 
 def test_definitions_tell_the_notebooks_convention_from_the_papers() -> None:
     paper, notebook = (load_config("gpt2-paper", {"convention": name}) for name in ("paper", "notebook"))
-    for label, difference in (("ms", "n - 1 is given, and 99"), ("auc", "(n + 1) · d[n] / 2")):
+    for label, difference in (
+        ("ms", "the last of equal rises counts, and 99"),
+        ("auc", "(n + 1) · d[n] / 2"),
+    ):
         found = [
             STATISTICS.make(config.statistics)[label].sentence(["l2"], config.n_steps)
             for config in (paper, notebook)

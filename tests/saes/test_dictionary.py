@@ -82,17 +82,28 @@ def test_shipped_frequency_is_a_log10(tiny_sae_with_sparsity_folder: Path, tiny_
     assert found.frequency_source == "shipped with the SAE"
 
 
-def test_mean_top_cosine_is_over_all_pairs(dictionary: Dictionary, tiny_activations: torch.Tensor):
+def test_mean_cosine_is_of_activations_about_the_decoder_bias(
+    dictionary: Dictionary, tiny_activations: torch.Tensor
+):
     some = tiny_activations[:40]
-    tops = dictionary.encode(some).argmax(dim=-1)
-    w = dictionary.W_dec.double().numpy()
+    apart = (some - dictionary.sae.b_dec).double().numpy()
     cosines = [
-        w[a] @ w[b] / np.linalg.norm(w[a]) / np.linalg.norm(w[b])
-        for i, a in enumerate(tops)
-        for j, b in enumerate(tops)
+        apart[i] @ apart[j] / np.linalg.norm(apart[i]) / np.linalg.norm(apart[j])
+        for i in range(40)
+        for j in range(40)
         if i != j
     ]
-    assert dictionary.mean_top_cosine(some, batch=7) == pytest.approx(np.mean(cosines), abs=1e-6)
+    assert dictionary.mean_cosine(some, batch=7) == pytest.approx(np.mean(cosines), abs=1e-6)
+
+
+def test_mean_cosine_by_hand(tmp_path: Path):
+    # About the origin: (2, 0), (1, 0) and (0, 3): cosines 1, 0, 0 over three unordered pairs. One at the bias has none.
+    identity_sae(4).save_model(tmp_path)
+    dictionary = load_dictionary(str(tmp_path))
+    x = torch.tensor([[2.0, 0, 0, 0], [1.0, 0, 0, 0], [0, 3.0, 0, 0], [0, 0, 0, 0]])
+    assert dictionary.mean_cosine(x[:3]) == pytest.approx(1 / 3)
+    assert dictionary.mean_cosine(x) == pytest.approx(1 / 3)
+    assert math.isnan(dictionary.mean_cosine(x[2:]))
 
 
 def test_explained_variance(dictionary: Dictionary, tiny_activations: torch.Tensor):
@@ -187,14 +198,3 @@ def test_a_release_without_a_network():
         ResourceError, match=r"'blocks\.1\.hook_resid_pre' of 'gpt2-small-res-jb' is not in the cache"
     ):
         load_dictionary("gpt2-small-res-jb", id="blocks.1.hook_resid_pre")
-
-
-def test_nothing_active_has_no_top_latent(tmp_path: Path):
-    # Two activations share latent 0; a third has no active latent at all and so no top latent: it must not
-    # be counted as if latent 0 were its. Tops 0, 0 and 1: cosines 1, 0, 0 over three unordered pairs.
-    identity_sae(4).save_model(tmp_path)
-    dictionary = load_dictionary(str(tmp_path))
-    x = torch.tensor([[2.0, 0, 0, 0], [1.0, 0, 0, 0], [0, 3.0, 0, 0], [0, 0, 0, 0]])
-    assert dictionary.mean_top_cosine(x[:3]) == pytest.approx(1 / 3)
-    assert dictionary.mean_top_cosine(x) == pytest.approx(1 / 3)
-    assert not math.isnan(dictionary.mean_top_cosine(x))

@@ -1,9 +1,12 @@
 """The step statistics as the authors' notebooks had them."""
 
+import itertools
+
 import numpy as np
 
 from plateau_lens.steps.chord_area import ChordArea
 from plateau_lens.steps.max_slope import MaxSlope
+from plateau_lens.steps.non_linearity_of_value import NonLinearityOfValue
 from plateau_lens.steps.registry import Curves
 
 N_STEPS = 99
@@ -15,10 +18,12 @@ PAPER, NOTEBOOK = (
 )
 
 
-def test_ms_is_one_less_and_has_a_number_for_no_blow_up():
+def test_ms_is_the_last_of_equal_slopes_and_has_a_number_for_no_blow_up():
     cliff = Curves(np.where(np.arange(N_STEPS + 1) >= 40, 5.0, 0.0)[None], LAST)
-    assert PAPER.of(cliff).value == [40]
-    assert NOTEBOOK.of(cliff).value == [39]
+    assert PAPER.of(cliff).value == NOTEBOOK.of(cliff).value == [40]
+    # Slopes 1 1 3 1 3 1 1 ...: steps 3 and 5 are equally steep.
+    twice = np.cumsum([0, 1, 1, 3, 1, 3, *[1] * (N_STEPS - 5)])[None]
+    assert (PAPER.of(Curves(twice, LAST)).value, NOTEBOOK.of(Curves(twice, LAST)).value) == ([3], [5])
     flat = np.zeros((1, N_STEPS + 1))
     found = NOTEBOOK.of(Curves(flat, LAST))
     assert found.value == [99]
@@ -27,7 +32,61 @@ def test_ms_is_one_less_and_has_a_number_for_no_blow_up():
 
 
 def test_auc_of_a_straight_line_is_5():
-    # (n + 1) * n / 2 over n^2 / 2 is 1 + 1/n: largest where looking begins, at 5.
+    # (n + 1) * n / 2 over n^2 / 2 is 1 + 1/n: largest where looking begins, at 5. By the paper 1 at all: at 1.
     line = Curves(np.arange(N_STEPS + 1.0)[None], LAST)
-    assert np.isnan(ChordArea().of(line).value).all()
+    assert ChordArea().of(line).value == [1]
     assert ChordArea(convention="notebook").of(line).value == [5]
+
+
+def test_nl_is_one_less_and_the_number_of_points_where_nothing_departs():
+    line = np.arange(N_STEPS + 1.0)
+    bent = np.where(line >= 30, 2 * line, line)[None]
+    assert NonLinearityOfValue().of(Curves(bent, LAST)).value == [30]
+    assert NonLinearityOfValue(convention="notebook").of(Curves(bent, LAST)).value == [29]
+    never = NonLinearityOfValue(convention="notebook").of(Curves(line[None], LAST))
+    assert (never.value, never.censored) == ([N_STEPS + 1], [True])
+
+
+def notebooks_ms(d: list[float]) -> int:
+    """Slopes, the first one twice; the place of the largest, the last of equal ones; 99 where it is 0.02 or less."""
+    slopes = [b - a for a, b in itertools.pairwise(d)]
+    padded = [slopes[0], *slopes]
+    return max(i for i, s in enumerate(padded) if s == max(padded)) if max(padded) > 0.02 else 99
+
+
+def notebooks_auc(d: list[float]) -> int:
+    """From 5 on, the largest of (x + 1) f(x) / 2 over the trapezoid up to x."""
+    best, largest, area = -1, -1.0, 0.0
+    for x in range(1, len(d)):
+        area += (d[x] + d[x - 1]) / 2
+        if x >= 5 and area > 0 and (x + 1) * d[x] / 2 / area > largest * (1 + 1e-9):
+            best, largest = x, (x + 1) * d[x] / 2 / area
+    return best
+
+
+def notebooks_nl(d: list[float]) -> int:
+    """The line through points 0 and 9; the first x >= 10 off it by more than a fifth, less one; else the points."""
+    for x in range(10, len(d)):
+        line = d[0] + (d[9] - d[0]) * x / 9
+        if abs(d[x] - line) > 0.2 * abs(line):
+            return x - 1
+    return len(d)
+
+
+def test_the_notebooks_rules_written_again_give_the_same_on_two_thousand_curves():
+    rng = np.random.default_rng(3)
+    n = np.arange(N_STEPS + 1)
+    centre, width = rng.uniform(1, 110, (2000, 1)), rng.uniform(0.3, 25, (2000, 1))
+    rise = 1 / (1 + np.exp(-(n - centre) / width))
+    d = rng.uniform(0.5, 400, (2000, 1)) * (rise - rise[:, :1]) + rng.uniform(0, 0.5, (2000, 1)) * np.sqrt(n)
+    d = np.abs(d + np.cumsum(rng.normal(0, 0.05, d.shape), axis=1)) + 1e-3 * n
+    d[:, 0] = 0
+    paths = Curves(d, np.full(2000, N_STEPS))
+    for made, rule in (
+        (NOTEBOOK, notebooks_ms),
+        (ChordArea(convention="notebook"), notebooks_auc),
+        (NonLinearityOfValue(convention="notebook"), notebooks_nl),
+    ):
+        np.testing.assert_array_equal(
+            made.of(paths).value, [rule(curve) for curve in d.tolist()], err_msg=made.name
+        )

@@ -11,6 +11,7 @@ from plateau_lens.steps.activation_plateau import ActivationPlateau
 from plateau_lens.steps.chord_area import ChordArea
 from plateau_lens.steps.max_slope import MaxSlope
 from plateau_lens.steps.non_linearity import NonLinearity
+from plateau_lens.steps.non_linearity_of_value import NonLinearityOfValue
 from plateau_lens.steps.registry import Curves, StepValues
 
 NAN = math.nan
@@ -29,6 +30,10 @@ def chord_area_step(d: np.ndarray, last: np.ndarray) -> StepValues:
 
 
 def non_linearity_step(d: np.ndarray, last: np.ndarray) -> StepValues:
+    return NonLinearityOfValue().of(Curves(d, last))
+
+
+def slope_step(d: np.ndarray, last: np.ndarray) -> StepValues:
     return NonLinearity().of(Curves(d, last))
 
 
@@ -48,6 +53,10 @@ def auc(curve: list[float] | np.ndarray, last: int | None = None) -> tuple[float
 
 def nl(curve: list[float] | np.ndarray, last: int | None = None) -> tuple[float, bool]:
     return _one(non_linearity_step(*_curve(curve, last)))
+
+
+def slope_nl(curve: list[float] | np.ndarray, last: int | None = None) -> tuple[float, bool]:
+    return _one(slope_step(*_curve(curve, last)))
 
 
 def _curve(curve: list[float] | np.ndarray, last: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -144,38 +153,31 @@ class TestActivationPlateau:
 
 class TestChordArea:
     def test_hand_derived(self):
-        # d = 0 0 0 0 0 1 2 2 2 2: area to n (trapezoid) and the triangle n * d / 2:
-        #   n=5: 0.5, 2.5 -> 5.0; n=6: 2, 6 -> 3.0; n=7: 4, 7 -> 1.75; later less. The largest is at 5.
-        assert auc([0, 0, 0, 0, 0, 1, 2, 2, 2, 2]) == (5.0, False)
+        # d = 0 0 0 1 2 2 2 2: area to n (trapezoid) and the triangle n * d / 2:
+        #   n=3: 0.5, 1.5 -> 3.0; n=4: 2, 4 -> 2.0; n=5: 4, 5 -> 1.25; later less. The largest is at 3.
+        assert auc([0, 0, 0, 1, 2, 2, 2, 2]) == (3.0, False)
 
-    def test_hand_derived_past_the_first_allowed_step(self):
+    def test_hand_derived_behind_a_line(self):
         # d = 0 1 2 3 4 5 6 12 13 14: on the line d = n the ratio is 1 to n = 6 (area 18, triangle 18);
         #   n=7: area 18 + 9 = 27, triangle 42 -> 1.556; n=8: 39.5, 52 -> 1.316; n=9: 53, 63 -> 1.189.
         assert auc([0, 1, 2, 3, 4, 5, 6, 12, 13, 14]) == (7.0, False)
 
     @pytest.mark.parametrize("slope", [1e-6, 0.1, 3.0, 1e6])
-    def test_a_straight_line_has_none(self, slope: float):
-        assert undefined(auc(np.arange(101) * slope))
+    def test_a_straight_line_is_early(self, slope: float):
+        assert auc(np.arange(101) * slope) == (1.0, False)
 
-    def test_concave_and_flat_curves_have_none(self):
-        assert undefined(auc(np.sqrt(np.arange(101))))
+    def test_a_curve_that_only_flattens_is_early(self):
+        assert auc(np.sqrt(np.arange(101))) == (1.0, False)
+        assert auc(np.log1p(np.arange(101))) == (1.0, False)
+
+    def test_a_curve_without_area_has_none(self):
         assert undefined(auc(np.zeros(101)))
-
-    def test_steps_before_five_are_never_reported(self):
-        found = auc([0, 0, 0, 9, 9, 9, 9, 9, 9])
-        # n=5: area 4.5 + 9 + 9 = 22.5, triangle 22.5 -> 1: the blow-up was too early to be told.
-        assert undefined(found)
-
-    @pytest.mark.parametrize("last", range(5))
-    def test_a_path_shorter_than_five_steps_is_undefined(self, last: int):
-        assert undefined(auc(np.arange(20) ** 3.0, last))
-
-    def test_a_path_of_five_steps_can_only_be_censored(self):
-        assert auc(np.arange(20) ** 3.0, 5) == (5.0, True)
+        assert undefined(auc(np.arange(20) ** 3.0, 0))
 
     def test_ever_more_convex_is_censored_at_the_end(self):
         # d = n^2: triangle n^3/2, area about n^3/3 + n/6: the ratio grows with n to 1.5.
         assert auc(np.arange(11) ** 2.0) == (10.0, True)
+        assert auc(np.arange(20) ** 3.0, 5) == (5.0, True)
 
     def test_broken(self):
         assert unknown(auc([0, 0, 0, NAN, 0, 1, 2, 2, 2, 2]))
@@ -183,6 +185,25 @@ class TestChordArea:
 
 
 class TestNonLinearity:
+    def test_hand_derived(self):
+        # Slopes 1, 1.05, 0.95, 1.2: the fourth departs from the first by 20 %.
+        assert slope_nl([0, 1, 2.05, 3.0, 4.2, 5.2]) == (4.0, False)
+
+    def test_falling_slopes_count_too(self):
+        assert slope_nl([0, 1, 2, 2.85, 3.85]) == (3.0, False)
+
+    def test_a_straight_line_never_departs(self):
+        assert slope_nl(np.arange(101) * 0.3) == (100.0, True)
+
+    def test_a_flat_beginning_and_a_path_of_one_step_are_undefined(self):
+        assert undefined(slope_nl([0, 0, 1, 2]))
+        assert undefined(slope_nl([0, 1, 5, 9], 1))
+
+    def test_broken(self):
+        assert unknown(slope_nl([0, 1, NAN, 9]))
+
+
+class TestNonLinearityOfValue:
     def test_hand_derived(self):
         # The line through (0, 0) and (9, 9) is d = n. 11.9 at n = 10 departs by 19 %, 13.3 at n = 11 by 20.9 %.
         assert nl([*range(10), 11.9, 13.3, 12.0]) == (11.0, False)
@@ -245,11 +266,22 @@ def naive_auc(d: list[float], last: int) -> tuple[float, bool]:
     if broken(d, last):
         return NAN, False
     best, largest = 0, -math.inf
-    for n in range(5, last + 1):
+    for n in range(1, last + 1):
         area = sum((d[m - 1] + d[m]) / 2 for m in range(1, n + 1))
-        if area > 0 and n * d[n] / 2 / area > largest:
+        if area > 0 and n * d[n] / 2 / area > largest + 1e-9 * abs(largest if math.isfinite(largest) else 0):
             best, largest = n, n * d[n] / 2 / area
-    return (float(best), best == last) if largest > 1.001 else (NAN, True)
+    return (float(best), best == last) if math.isfinite(largest) else (NAN, True)
+
+
+def naive_slope(d: list[float], last: int) -> tuple[float, bool]:
+    if broken(d, last):
+        return NAN, False
+    if last < 2 or d[1] == d[0]:
+        return NAN, True
+    for n in range(2, last + 1):
+        if abs((d[n] - d[n - 1]) - (d[1] - d[0])) > 0.1 * abs(d[1] - d[0]):
+            return float(n), False
+    return float(last), True
 
 
 def naive_nl(d: list[float], last: int) -> tuple[float, bool]:
@@ -287,13 +319,15 @@ def test_every_statistic_equals_its_definition_in_plain_loops(seed: int):
         "ms": max_slope_step(d, last, min_slope=0.4),
         "ap": activation_plateau_step(d, last, threshold=6.0),
         "auc": chord_area_step(d, last),
-        "nl": non_linearity_step(d, last),
+        "nl-value": non_linearity_step(d, last),
+        "nl": slope_step(d, last),
     }
     naive = {
         "ms": [naive_ms(row, n, 0.4) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
         "ap": [naive_ap(row, n, 6.0) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
         "auc": [naive_auc(row, n) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
-        "nl": [naive_nl(row, n) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
+        "nl-value": [naive_nl(row, n) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
+        "nl": [naive_slope(row, n) for row, n in zip(d.tolist(), last.tolist(), strict=True)],
     }
     for name, values in found.items():
         wanted = np.array(naive[name])
@@ -311,6 +345,7 @@ def test_curves_do_not_influence_one_another(seed: int):
         lambda d, last: activation_plateau_step(d, last, threshold=6.0),
         chord_area_step,
         non_linearity_step,
+        slope_step,
     ):
         together, shuffled = statistic(d, last), statistic(d[order], last[order])
         np.testing.assert_array_equal(together.value[order], shuffled.value)
@@ -320,7 +355,7 @@ def test_curves_do_not_influence_one_another(seed: int):
 @pytest.mark.parametrize("scale", [1e-5, 3.0, 1e4])
 def test_ratios_do_not_depend_on_the_unit_of_the_response(scale: float):
     d, last = random_curves(60, seed=9)
-    for statistic in (chord_area_step, non_linearity_step):
+    for statistic in (chord_area_step, non_linearity_step, slope_step):
         np.testing.assert_array_equal(statistic(d, last).value, statistic(d * scale, last).value)
     np.testing.assert_array_equal(
         activation_plateau_step(d, last, threshold=6.0).value,
@@ -344,7 +379,7 @@ def test_what_lies_behind_the_last_usable_step_never_counts():
 def test_float32_curves_are_summed_in_float64():
     d, last = random_curves(60, seed=12)
     single = d.astype(np.float32)
-    for statistic in (chord_area_step, non_linearity_step):
+    for statistic in (chord_area_step, non_linearity_step, slope_step):
         np.testing.assert_array_equal(
             statistic(single, last).value, statistic(single.astype(np.float64), last).value
         )

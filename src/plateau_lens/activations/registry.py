@@ -51,7 +51,7 @@ class PairBlock:
     dictionary: Dictionary | None
     """The run's SAE, or None where it has none."""
     top_cosine: float
-    """Measured mean decoder cosine between the top latents of two model-generated activations, or NaN."""
+    """Measured mean cosine between two model-generated activations about the SAE's decoder bias, or NaN."""
     seed: int
     firing: Firing | None = None
     """Where the SAE's latents fire on the population, or None where the run has no SAE."""

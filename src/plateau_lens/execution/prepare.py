@@ -126,7 +126,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
             found.require(dictionary.source)
         if dictionary.frequency is None:
             dictionary = dictionary.measure_frequency(wide)
-        top_cosine = dictionary.mean_top_cosine(wide)
+        top_cosine = dictionary.mean_cosine(wide)
     population = Population(activations, config.seed)
     return Prepared(
         config=_resolve(config, resources, prompts, population, top_cosine),

@@ -145,10 +145,12 @@ def grid_of(values: Sequence[Float[np.ndarray, " pair"]], n_steps: int | None) -
     every = np.concatenate([np.asarray(each, dtype=np.float64) for each in values]) if values else np.zeros(0)
     defined = np.unique(every[~np.isnan(every)])
     if n_steps is not None:
-        if defined.size and not (defined[0] >= 0 and defined[-1] <= n_steps):
+        # One more than there are steps is what the authors' notebooks say of a curve on which they saw nothing.
+        end = max(n_steps, int(np.ceil(defined[-1]))) if defined.size else n_steps
+        if defined.size and not (defined[0] >= 0 and end <= n_steps + 1):
             raise ValueError(f"steps must lie in 0..{n_steps}; found {defined[0]:g} to {defined[-1]:g}")
         if (defined == np.rint(defined)).all():
-            return whole_steps(n_steps)
+            return whole_steps(end)
         defined = np.union1d(defined, [0.0, float(n_steps)])
     if defined.size > MOST_POINTS:
         return np.linspace(defined[0], defined[-1], MOST_POINTS)

@@ -100,7 +100,7 @@ LISTED: dict[str, tuple[str, ...]] = {
     "experiments": ("toward", "from", "examples"),
     "kinds": (),
     "responses": ("l2", "kl"),
-    "statistics": ("ms", "ap", "auc", "nl"),
+    "statistics": ("ms", "ap", "auc", "nl", "nl-value"),
 }
 """Keys that list what describes itself, with what they hold unless told otherwise. Each is made by the registry of its
 sort, so that plugins can add to it; here they are labels and parameters."""

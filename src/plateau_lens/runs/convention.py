@@ -11,8 +11,9 @@ key                                 paper (default)            notebook
 n_steps                             100 intervals              99 (a grid of 100 points, ends included)
 step_size                           as given, 0.5 on GPT-2     100/99 of it, 0.50505
 cut_size                            step_size                  the step_size as given
-statistics.ms.convention            n                          n - 1; n_steps without blow-up
-statistics.auc.convention           triangle on n; NaN if flat triangle on n + 1; never undefined
+statistics.ms.convention            earliest of equal slopes   the last one; n_steps without blow-up
+statistics.auc.convention           triangle on n, n >= 1      triangle on n + 1, n >= 5
+statistics.nl-value.convention      n                          n - 1; the number of points if none departs
 kinds: random.divisor               N - 1                      N
 kinds: synthetic-baseline.dead      excluded                   may be chosen
 kinds: synthetic-baseline.collisions forbidden                 the later value overwrites the earlier
@@ -35,7 +36,9 @@ _KINDS: dict[str, dict[str, Any]] = {
     "random": {"divisor": "n"},
     "synthetic-baseline": {"dead": "included", "collisions": "overwrite"},
 }
-_STATISTICS: dict[str, dict[str, Any]] = {"ms": {"convention": "notebook"}, "auc": {"convention": "notebook"}}
+_STATISTICS: dict[str, dict[str, Any]] = {
+    name: {"convention": "notebook"} for name in ("ms", "auc", "nl-value")
+}
 
 
 def apply_convention(table: dict[str, Any], convention: object) -> None:

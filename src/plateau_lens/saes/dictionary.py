@@ -102,20 +102,22 @@ class Dictionary:
             frequency_source=f"measured on {len(activations)} last tokens",
         )
 
-    def mean_top_cosine(self, activations: Float[Tensor, "row d_model"], *, batch: int = 128) -> float:
-        """Mean decoder cosine between the top latents of two different activations, -1..1.
+    def mean_cosine(self, activations: Float[Tensor, "row d_model"], *, batch: int = 1024) -> float:
+        """Mean cosine of two different activations about the decoder bias, -1..1.
 
-        Over all ordered pairs ``i != j``: ``(|sum_i u_i|^2 - N) / (N (N - 1))`` with ``u_i`` the unit decoder
-        direction of activation ``i``'s largest latent. The paper's notebooks used 0.42 for GPT-2. Activations
-        without an active latent have no top latent and are left out; NaN for fewer than two others.
+        Over all ordered pairs ``i != j``: ``(|sum_i u_i|^2 - N) / (N (N - 1))`` with ``u_i`` the direction of
+        ``activation_i - bias``, in float64. 0.42 for GPT-2 at ``blocks.1.hook_resid_pre`` (arXiv 2409.15019v2, section
+        4.3). An activation at the bias has no direction and is left out; NaN for fewer than two others.
         """
-        largest = [self.encode(chunk).max(dim=-1) for chunk in activations.split(batch)]
-        tops = torch.cat([found.indices[found.values > 0] for found in largest])
-        directions = self.unit_decoder[tops].double()
-        n = len(directions)
+        total, n = self.bias.new_zeros(self.d_model, dtype=torch.float64), 0
+        for chunk in activations.split(batch):
+            apart = chunk.double() - self.bias.double()
+            length = torch.linalg.vector_norm(apart, dim=-1)
+            total += (apart[length > 0] / length[length > 0, None]).sum(dim=0)
+            n += int((length > 0).sum())
         if n < 2:
             return float("nan")
-        return float((directions.sum(dim=0).square().sum() - n) / (n * (n - 1)))
+        return float((total.square().sum() - n) / (n * (n - 1)))
 
     def explained_variance(self, activations: Float[Tensor, "row d_model"], *, batch: int = 128) -> float:
         """``1 - sum |x - x_hat|^2 / sum |x - mean|^2`` over rows and d_model, at most 1, in float64."""

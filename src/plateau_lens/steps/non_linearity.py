@@ -1,4 +1,4 @@
-"""NL: the first step that leaves the line through the path's beginning."""
+"""NL: the first step at which the response's slope is no longer what it was at the beginning."""
 
 from __future__ import annotations
 
@@ -12,40 +12,36 @@ from plateau_lens.steps.registry import Curves, Statistic, StepValues, statistic
 
 @statistic("nl")
 class NonLinearity(Statistic):
-    """The first ``n > anchor`` with ``|d[n] - line[n]| > departure * |line[n]|``; anchor+1..n_steps or NaN, steps.
+    """The first ``n >= 2`` with ``|s[n] - s[1]| > departure * |s[1]|``, ``s[n] = d[n] - d[n-1]``; 2..n_steps, steps.
 
-    ``line[n] = d[0] + (d[anchor] - d[0]) * n / anchor``. Censored at the last usable step if that never happens. NaN
-    where the line is flat (a relative departure from 0 is undefined) or the path ends at the anchor.
+    Censored at the last usable step if that never happens. NaN where the initial slope is 0 (a relative departure
+    from 0 is undefined) or the path has no second step. The numbers in the paper's Table B.2 are of another rule:
+    `NonLinearityOfValue`.
 
-    Source: the authors' notebooks (jettjaniak/teren, branch explorations).
+    Source: arXiv 2409.15019v2, appendix B.2, its text.
     """
 
     symbol = "NL"
-    title = "NL step (first non-linearity)"
+    title = "NL step (first non-linearity, of the slope)"
     place = 40
 
-    anchor: int = Field(default=9, ge=1)
-    """Second point of the line, steps."""
-    departure: float = Field(default=0.2, gt=0)
-    """Relative departure that counts, 0.2 = 20 %."""
+    departure: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    """Relative departure that counts, 0.1 = 10 %."""
 
     def of(self, curves: Curves) -> StepValues:
         """See the class."""
-        d = curves.heights
-        n = np.arange(d.shape[1], dtype=np.float64)
-        if d.shape[1] <= self.anchor:
-            return StepValues(np.full(len(d), np.nan), np.ones(len(d), dtype=bool))
-        line = d[:, :1] + (d[:, self.anchor] - d[:, 0])[:, None] * n / self.anchor
-        leaves = curves.usable & (n > self.anchor) & (np.abs(d - line) > self.departure * np.abs(line))
-        seen = leaves.any(axis=1)
-        value = np.where(seen, leaves.argmax(axis=1), curves.ends)
-        flat = d[:, self.anchor] == d[:, 0]
-        undefined = flat | (curves.ends <= self.anchor) | curves.broken
+        slope = np.diff(curves.heights, axis=1, prepend=0.0)
+        first = slope[:, 1:2]
+        n = np.arange(slope.shape[1])
+        departs = curves.usable & (n >= 2) & (np.abs(slope - first) > self.departure * np.abs(first))
+        seen = departs.any(axis=1)
+        undefined = (first[:, 0] == 0) | (curves.ends < 2) | curves.broken
+        value = np.where(seen, departs.argmax(axis=1), curves.ends)
         return StepValues(np.where(undefined, np.nan, value), ~curves.broken & (~seen | undefined))
 
     def sentence(self, responses: Sequence[str], n_steps: int) -> str:
-        """With its parameters."""
+        """With its parameter."""
         return (
-            f"NL step (first non-linearity): the first step n ≥ {self.anchor + 1} that departs by more than "
-            f"{100 * self.departure:g} % from the line through points 0 and {self.anchor}. Censored where none does."
+            "NL step (first non-linearity, of the slope): the first step n ≥ 2 whose rise d[n] - d[n-1] departs by "
+            f"more than {100 * self.departure:g} % from the first one. Censored where none does."
         )
