@@ -5,6 +5,7 @@
 
 Documents are sampled after the end-of-text token at temperature 1 from the full next-token distribution, in
 float32, and cut at random offsets: at most two 10-token windows, or one 128-token window, from a document.
+The first windows of all documents come before the second ones, so that a run's pairs are of different documents.
 What is left out, and nothing else is:
 
 * a window with a special token: a document ends at its first one;
@@ -33,8 +34,10 @@ from plateau_lens.prompts.sampled import sample_windows
 
 REPLACEMENT = "\ufffd"
 START = "<|endoftext|>"
-WINDOWS = {10: (3500, 2), 128: (256, 1)}
+WINDOWS = {10: (10_000, 2), 128: (256, 1)}
 """n_ctx: (windows, most windows a document)."""
+AT_ONCE = 128
+"""Documents written in one batch; a small model's keys and values leave room for more than the default."""
 
 
 def readable(tokenizer: PreTrainedTokenizerBase) -> Callable[[np.ndarray], bool]:
@@ -82,6 +85,7 @@ def main() -> None:
             seed=args.seed + n_ctx,  # or the long windows would repeat the short ones' documents
             batch=args.batch,
             windows_per_document=windows_per_document,
+            at_once=AT_ONCE,
             accept=readable(tokenizer),
         )
         path = args.out / f"prompts-{n_ctx}.parquet"

@@ -67,7 +67,8 @@ def check(
     target = base.roll(1, dims=0)
     fraction = torch.linspace(0, 1, n_steps + 1, dtype=base.dtype, device=base.device)
     points = base[:, None] + fraction[None, :, None] * (target - base)[:, None]
-    responses = _with_defaults()
+    responses = _measurable(engine)
+    probe = "kl" if engine.at_end else "l2"
     fast = engine.respond(engine.prefix(tokens), points, responses)
     slow = full_responses(engine, tokens, points, responses)
     limit = {torch.float64: 1e-5, torch.float32: 1e-4}.get(engine.model.dtype, 0.1)
@@ -75,8 +76,8 @@ def check(
         *(_full_pass(response, fast[name], slow[name], limit) for name, response in responses.items()),
         _identity(engine, tokens, base, limit),
         _patch(engine, tokens, limit),
-        _moves(fast["l2"]),
-        _apart(engine, tokens, points, fast["l2"], limit),
+        _moves(probe, fast[probe]),
+        _apart(engine, tokens, points, probe, fast[probe], limit),
     ]
     if engine.centre:
         findings.append(_centring(engine, tokens, limit))
@@ -90,12 +91,16 @@ def check(
     )
 
 
-def _with_defaults() -> dict[str, Response]:
-    """Every registered response by name, with default parameters; one that has a parameter without is left out."""
+def _measurable(engine: SuffixEngine) -> dict[str, Response]:
+    """Every registered response by name, with default parameters.
+
+    One that has a parameter without a default is left out, and at the end of the stream those that read the stream.
+    """
     return {
         name: known()
         for name, known in RESPONSES.all().items()
         if not any(field.is_required() for field in known.model_fields.values())
+        and not (engine.at_end and known.reads == "state")
     }
 
 
@@ -129,13 +134,13 @@ def _identity(engine: SuffixEngine, tokens: torch.Tensor, base: torch.Tensor, li
 
 def _patch(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Finding:
     other = tokens.roll(1, dims=0).to(engine.device)
-    block = engine.blocks[engine.site.boundary]
+    blocks, boundary = engine.blocks, engine.site.boundary
     with (
-        interventions.read_input(block, position=slice(None), stop=True) as reading,
+        interventions.read_at(blocks, boundary, position=slice(None), stop=True) as reading,
         interventions.stoppable(),
     ):
         engine.model(input_ids=other, attention_mask=torch.ones_like(other), use_cache=False)
-    with interventions.replaced_input(block, reading.required(f"reading {engine.site}")) as pushing:
+    with interventions.replaced_at(blocks, boundary, reading.required(f"reading {engine.site}")) as pushing:
         found = _logits(engine, tokens)
     pushing.require(f"pushing at {engine.site}")
     return _relative(
@@ -147,29 +152,38 @@ def _patch(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Finding:
     )
 
 
-def _moves(l2: torch.Tensor) -> Finding:
-    smallest = float(l2[:, -1].min())
-    return Finding("non-zero push, L2", smallest > 0, smallest, "> 0", "a push changes the output")
+def _moves(probe: str, found: torch.Tensor) -> Finding:
+    smallest = float(found[:, -1].min())
+    return Finding(
+        f"non-zero push, {probe.upper()}", smallest > 0, smallest, "> 0", "a push changes the output"
+    )
 
 
 def _apart(
-    engine: SuffixEngine, tokens: torch.Tensor, points: torch.Tensor, l2: torch.Tensor, limit: float
+    engine: SuffixEngine,
+    tokens: torch.Tensor,
+    points: torch.Tensor,
+    probe: str,
+    found: torch.Tensor,
+    limit: float,
 ) -> Finding:
     middle = points.shape[1] // 2
-    alone = engine.respond(engine.prefix(tokens), points[:, [0, middle]], ("l2",))["l2"][:, 1]
+    alone = engine.respond(engine.prefix(tokens), points[:, [0, middle]], (probe,))[probe][:, 1]
     return _relative(
-        "steps kept apart", l2[:, middle], alone, limit, "a step alone equals it among all others"
+        "steps kept apart", found[:, middle], alone, limit, "a step alone equals it among all others"
     )
 
 
 def _centring(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Finding:
-    block = engine.blocks[engine.site.boundary]
+    blocks, boundary = engine.blocks, engine.site.boundary
     with (
-        interventions.read_input(block, position=slice(None), stop=True) as reading,
+        interventions.read_at(blocks, boundary, position=slice(None), stop=True) as reading,
         interventions.stoppable(),
     ):
         _logits(engine, tokens)
-    with interventions.replaced_input(block, centred(reading.required(f"reading {engine.site}"), True)):
+    with interventions.replaced_at(
+        blocks, boundary, centred(reading.required(f"reading {engine.site}"), True)
+    ):
         found = _logits(engine, tokens)
     return _relative(
         "centred stream, logits", found, _logits(engine, tokens), limit, "the model ignores the stream's mean"

@@ -29,7 +29,6 @@ def full_responses(
     """
     made = asked_for(responses)
     sites = engine.read_sites(made)
-    site_block = engine.blocks[engine.site.boundary]
     of_final = any(response.reads == "final" for response in made.values())
     decoder = interventions.decoder_of(engine.model, engine.blocks) if of_final else None
     rows: list[dict[str, Tensor]] = []
@@ -38,7 +37,9 @@ def full_responses(
     ):
         batch = prompt.expand(len(pushed), -1)
         with ExitStack() as stack:
-            pushing = stack.enter_context(interventions.replaced_input(site_block, pushed, position=-1))
+            pushing = stack.enter_context(
+                interventions.replaced_at(engine.blocks, engine.site.boundary, pushed, position=-1)
+            )
             reading = {
                 site: stack.enter_context(
                     interventions.read_output(engine.blocks[site.boundary - 1], position=-1)

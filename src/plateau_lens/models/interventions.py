@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -73,6 +73,26 @@ def replaced_input(block: nn.Module, points: Tensor, *, position: int | None = N
 
 
 @contextmanager
+def replaced_output(block: nn.Module, points: Tensor, *, position: int | None = None) -> Generator[Firings]:
+    """Hand on ``points`` in place of what the block returns: of all of it, or of one token ``position``."""
+    firings = Firings()
+
+    def hook(_: nn.Module, __: Any, result: Any) -> Any:
+        firings.count += 1
+        given = points
+        if position is not None:
+            given = _output(result).clone()
+            given[:, position] = points
+        return given if isinstance(result, Tensor) else (given, *result[1:])
+
+    handle = block.register_forward_hook(hook)
+    try:
+        yield firings
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def read_input(block: nn.Module, *, position: int | slice, stop: bool = False) -> Generator[Firings]:
     """Keep the block's input at ``position``; with ``stop``, end the pass there (see `stoppable`)."""
     firings = Firings()
@@ -108,6 +128,24 @@ def read_output(
         yield firings
     finally:
         handle.remove()
+
+
+def replaced_at(
+    blocks: nn.ModuleList, boundary: int, points: Tensor, *, position: int | None = None
+) -> AbstractContextManager[Firings]:
+    """Replace the stream between two blocks, or behind the last one: ``boundary`` as of `Site`."""
+    if boundary == len(blocks):
+        return replaced_output(blocks[-1], points, position=position)
+    return replaced_input(blocks[boundary], points, position=position)
+
+
+def read_at(
+    blocks: nn.ModuleList, boundary: int, *, position: int | slice, stop: bool = False
+) -> AbstractContextManager[Firings]:
+    """Keep the stream between two blocks, or behind the last one, at ``position``; ``stop`` as of `read_input`."""
+    if boundary == len(blocks):
+        return read_output(blocks[-1], position=position, stop=stop)
+    return read_input(blocks[boundary], position=position, stop=stop)
 
 
 @contextmanager

@@ -93,12 +93,11 @@ class ParallelSteps:
     def site_activations(self, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_model"]:
         """Last-token activations at the site, float32 or wider; later blocks are not run."""
         self._refuse_long_prompts(tokens.shape[1])
-        block = self.blocks[self.site.boundary]
         tokens = tokens.to(self.device)
 
         def read(prompts: slice) -> Tensor:
             with (
-                interventions.read_input(block, position=-1, stop=True) as firings,
+                interventions.read_at(self.blocks, self.site.boundary, position=-1, stop=True) as firings,
                 interventions.stoppable(),
             ):
                 self.whole(tokens[prompts])
@@ -132,8 +131,9 @@ class ParallelSteps:
                     tokens[prompts, :-1], past_key_values=PassOverPrefix(frozen, prompts), use_cache=True
                 )
 
-        for _ in in_pieces(len(tokens), self._prompts_a_pass(n_ctx), run):
-            pass
+        if self.site.boundary < len(self.blocks):  # behind the last block nothing attends to a prefix
+            for _ in in_pieces(len(tokens), self._prompts_a_pass(n_ctx), run):
+                pass
         return Prefix(tokens[:, -1], frozen, n_ctx)
 
     def run(
@@ -166,7 +166,7 @@ class ParallelSteps:
             stack.enter_context(
                 interventions.skipped(list(self.blocks)[:first], returns_tuple=self.returns_tuple)
             )
-            pushed = stack.enter_context(interventions.replaced_input(self.blocks[first], points))
+            pushed = stack.enter_context(interventions.replaced_at(self.blocks, first, points))
             readings = {
                 site: stack.enter_context(
                     interventions.read_output(

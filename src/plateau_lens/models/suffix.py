@@ -40,7 +40,7 @@ class SuffixEngine:
         model: any Hugging Face decoder-only causal language model, unmodified.
         site: where the residual stream is pushed, e.g. ``blocks.1.hook_resid_pre``.
         read_site: where responses that name no read site of their own read the residual stream; ``auto`` is the last
-            block's ``hook_resid_post``.
+            block's ``hook_resid_post``. At a site behind the last block only responses of the output can be measured.
         centre: subtract the d_model mean at site and read sites; ``auto`` for LayerNorm models that ignore that mean.
         matmul: how products with the weights are computed, see `plateau_lens.models.products`.
         max_rows: points a forward pass; bounds memory, does not change results beyond rounding. None: as free
@@ -65,7 +65,9 @@ class SuffixEngine:
         self.blocks = decoder_blocks(model)
         self.site = Site.parse(site, n_blocks=len(self.blocks))
         last = f"blocks.{len(self.blocks) - 1}.hook_resid_post"
-        self.read_site = self._behind(last if read_site == "auto" else read_site)
+        # At the end of the stream nothing is left to read: responses of the output alone can be measured there.
+        nothing = self.at_end and read_site == "auto"
+        self.read_site = self.site if nothing else self._behind(last if read_site == "auto" else read_site)
         self._steps = ParallelSteps(model, self.site, Products(model, matmul), max_rows)
         self._unembedding = Unembedding(model, self._steps.decoder)
         self._trial = Trial(self._steps, self._unembedding)
@@ -150,7 +152,7 @@ class SuffixEngine:
             ConfigError: for a read site that this model does not have, or that is not behind the site.
         """
         return {
-            label: self.read_site if response.read_site == "auto" else self._behind(response.read_site)
+            label: self._behind(str(self.read_site) if response.read_site == "auto" else response.read_site)
             for label, response in responses.items()
             if response.reads == "state"
         }
@@ -166,6 +168,11 @@ class SuffixEngine:
         return self._steps.d_model
 
     @property
+    def at_end(self) -> bool:
+        """Whether the site is behind the last block, so that of the stream nothing is left to read."""
+        return self.site.boundary == len(self.blocks)
+
+    @property
     def own_attention(self) -> bool:
         """True for models that bring their own attention and get a plain mask instead of ours."""
         return self._steps.own_attention
@@ -173,6 +180,11 @@ class SuffixEngine:
     def _behind(self, name: str) -> Site:
         """The read site of that name."""
         site = Site.parse(name, n_blocks=len(self.blocks))
+        if self.at_end:
+            raise ConfigError(
+                f"nothing is read behind {self.site}, where only the final norm and the unembedding are left; "
+                "measure responses of the output there, such as kl"
+            )
         if site.boundary <= self.site.boundary:
             raise ConfigError(
                 f"read site {site} is not behind the site {self.site}; "

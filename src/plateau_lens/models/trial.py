@@ -169,9 +169,9 @@ class Trial:
     ) -> Float[Tensor, "1 d_model"]:
         """State behind the last block of one step as a whole prompt through the whole model."""
         pushed = point.to(self.steps.model.dtype)
-        block, last = self.steps.blocks[self.steps.site.boundary], self.steps.blocks[self._last.block]
+        blocks, last = self.steps.blocks, self.steps.blocks[self._last.block]
         with (
-            interventions.replaced_input(block, pushed, position=-1),
+            interventions.replaced_at(blocks, self.steps.site.boundary, pushed, position=-1),
             interventions.read_output(last, position=-1, stop=True) as read,
             interventions.stoppable(),
         ):

@@ -37,6 +37,7 @@ def sample_windows(
     batch: int = 128,
     temperature: float = 1.0,
     windows_per_document: int = 2,
+    at_once: int = DOCUMENTS_AT_ONCE,
     accept: Callable[[Int64[np.ndarray, " n_ctx"]], bool] | None = None,
 ) -> Int64[np.ndarray, "n_windows n_ctx"]:
     """Distinct windows of tokens, cut from documents that the model writes.
@@ -56,10 +57,12 @@ def sample_windows(
         batch: most documents sampled at once; part of what the seed decides.
         temperature: divides the logits; 1 is the model's own distribution.
         windows_per_document: most windows cut from one document, so that the prompts stay diverse.
+        at_once: most documents written in one batch, which bounds memory; changes nothing beyond rounding.
         accept: returns False for a window to leave out; every window is kept by default.
 
     Returns:
-        `[n_windows, n_ctx]` token ids, no two rows equal, in the order in which they were sampled.
+        `[n_windows, n_ctx]` token ids, no two rows equal: one window of every document, then a second one of every
+        document that has two, and so on. So the first rows, which a run takes its pairs from, are independent.
 
     Raises:
         ConfigError: for a count below 1, or windows longer than the model's positions.
@@ -82,10 +85,11 @@ def sample_windows(
     # Two streams, so that how windows are cut does not shift which documents are written.
     document_seeds, cutting_seed = np.random.SeedSequence(seed).spawn(2)
     cutting = np.random.default_rng(cutting_seed)
-    windows: dict[tuple[int, ...], None] = {}  # a dict, not a set: keeps the order
+    seen: set[tuple[int, ...]] = set()
+    by_turn: list[list[np.ndarray]] = [[] for _ in range(windows_per_document)]
     barren = 0
     batch = min(batch, -(-n_windows // windows_per_document))
-    while len(windows) < n_windows:
+    while len(seen) < n_windows:
         documents = sample_documents(
             model,
             n_documents=batch,
@@ -94,20 +98,24 @@ def sample_windows(
             special_ids=special_ids,
             seed=int(document_seeds.spawn(1)[0].generate_state(1, np.uint64)[0] >> 1),
             temperature=temperature,
+            at_once=at_once,
         )
-        before = len(windows)
+        before = len(seen)
         for document in documents:
+            turns = iter(by_turn)
             for window in _cut(document, n_ctx, windows_per_document, cutting):
-                if accept is None or accept(window):
-                    windows.setdefault(tuple(window.tolist()))
-        barren = barren + 1 if len(windows) == before else 0
+                tokens = tuple(window.tolist())
+                if tokens not in seen and (accept is None or accept(window)):
+                    seen.add(tokens)
+                    next(turns).append(window)
+        barren = barren + 1 if len(seen) == before else 0
         if barren == MAX_BARREN_ROUNDS:
             raise ResourceError(
                 f"asked for {n_windows} distinct windows of {n_ctx} tokens without special tokens, but the "
-                f"model gave {len(windows)} and then none in {barren * batch} documents; ask for fewer, or "
+                f"model gave {len(seen)} and then none in {barren * batch} documents; ask for fewer, or "
                 "for shorter ones"
             )
-    return np.array(list(windows)[:n_windows], dtype=np.int64)
+    return np.array([window for turn in by_turn for window in turn][:n_windows], dtype=np.int64)
 
 
 def sample_documents(
@@ -119,6 +127,7 @@ def sample_documents(
     special_ids: Collection[int],
     seed: int,
     temperature: float = 1.0,
+    at_once: int = DOCUMENTS_AT_ONCE,
 ) -> list[Int64[np.ndarray, " tokens"]]:
     """Documents written by the model after `start_token`.
 
@@ -130,6 +139,7 @@ def sample_documents(
         special_ids: ids that end a document; not part of the result.
         seed: seeds this call's own generator.
         temperature: divides the logits; 1 is the model's own distribution.
+        at_once: most documents written in one batch.
 
     Returns:
         `n_documents` arrays of at most `n_tokens` token ids each; one may be empty.
@@ -145,7 +155,7 @@ def sample_documents(
         with torch.inference_mode():
             return [
                 _until_special(row, specials)
-                for numbers in uniform.split(DOCUMENTS_AT_ONCE, dim=1)
+                for numbers in uniform.split(at_once, dim=1)
                 for row in _write(model, numbers, start_token, specials, temperature)
             ]
     finally:
@@ -202,10 +212,11 @@ def _cut(
 ) -> Iterator[np.ndarray]:
     """Windows at random offsets that do not overlap, uniform over all ways to place them."""
     n = min(windows_per_document, len(document) // n_ctx)
+    if not n:
+        return
     slack = len(document) - n * n_ctx
-    gaps = np.sort(rng.integers(0, slack + 1, size=n)) if n else ()
-    for index, gap in enumerate(gaps):
-        start = int(gap) + index * n_ctx
+    starts = np.sort(rng.integers(0, slack + 1, size=n)) + np.arange(n) * n_ctx
+    for start in rng.permutation(starts):  # or the first of a document would always be its earliest
         yield document[start : start + n_ctx]
 
 
