@@ -39,6 +39,7 @@ def curves(shift: int = 0) -> pl.DataFrame:
                         "schedule": [schedule] * 6,
                         "pair": range(6),
                         "prompt": range(6),
+                        "base_norm": [50.0] * 6,
                         "distance": [7.0] * 6,
                         "last_step": [14 if schedule == "absolute" else N_STEPS] * 6,
                         "l2": pl.Series(rise.tolist(), dtype=pl.List(pl.Float32)),

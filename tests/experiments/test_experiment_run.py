@@ -301,6 +301,7 @@ class TestNumbers:
             apart = target - base
             distance = math.sqrt(float(apart @ apart))
             assert row["distance"] == pytest.approx(distance, rel=1e-5)
+            assert row["base_norm"] == pytest.approx(math.sqrt(float(base @ base)), rel=1e-5)
             n = np.arange(N_STEPS + 1)[:, None]
             if row["schedule"] == "absolute":
                 path = base + n * step_size * apart / distance

@@ -184,6 +184,22 @@ class TestBlocks:
         assert [pair for block in blocks for pair in block] == list(range(45))
         assert max(map(len, blocks)) == max(1, 20 // unit_size)
 
+    @pytest.mark.parametrize("first_is_older", [True, False])
+    def test_a_run_begun_before_a_column_existed_is_read_all_the_same(
+        self, folder: RunFolder, first_is_older: bool
+    ):
+        tables = [pl.DataFrame({"pair": [0]}), pl.DataFrame({"pair": [1], "base_norm": [3.0]})]
+        tables = tables if first_is_older else tables[::-1]
+        shards: dict[str, str] = {}
+        for unit, curves in enumerate(tables):
+            shards |= folder.write_shard(unit, {}, curves, pl.DataFrame({"pair": [unit]}))
+        folder.write_text("config.yaml", dump(load_config({"model": {"source": "m"}, "kinds": ["random"]})))
+        folder.write_manifest({"format": FORMAT, "shards": shards})
+        for found in (folder.scan_curves().collect(), *(block.collect() for block in folder.curve_blocks())):
+            assert sorted(found["pair"]) == [0, 1]
+            if not first_is_older:
+                assert found.sort("pair")["base_norm"].to_list() == [None, 3.0]
+
 
 class TestOpening:
     def test_what_is_no_run_folder(self, tmp_path: Path):

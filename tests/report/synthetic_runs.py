@@ -59,6 +59,7 @@ def curve_rows(
             "prompt": np.arange(count, dtype=np.int64)
             if prompt is None
             else np.asarray(prompt, dtype=np.int64),
+            "base_norm": np.full(count, 50.0),
             "distance": np.full(count, 50.0),
             "last_step": last_steps,
             **{

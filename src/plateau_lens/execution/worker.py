@@ -53,7 +53,7 @@ class _Curves(NamedTuple):
     where: dict[str, str]
     """What all of them share: experiment, kind, schedule."""
     known: dict[str, np.ndarray]
-    """One number a pair: pair, prompt, distance, last_step."""
+    """One number a pair: pair, prompt, base_norm, distance, last_step."""
     measured: Mapping[str, Float[np.ndarray, "pair step"]]
     """Response to its curves."""
     engine_seconds: float
@@ -138,6 +138,7 @@ class Worker:
         # Where base and target coincide there is no direction: NaN, and so is every response.
         direction = (apart / length[:, None]).to(path.base.dtype)
         distance = length.cpu().numpy()
+        base_norm = torch.linalg.vector_norm(path.base.double(), dim=-1).cpu().numpy()
         n_steps, step_size = self.config.n_steps, self.config.step_size
         assert isinstance(step_size, float)
         for schedule in self.experiments[experiment].schedules or self.config.schedules:
@@ -156,7 +157,8 @@ class Worker:
                 stop_at_target=self.config.stop_at_target,
             )
             where = {"experiment": experiment, "kind": path.kind, "schedule": schedule}
-            known = {"pair": pair, "prompt": prompt, "distance": distance, "last_step": last}
+            known = {"pair": pair, "prompt": prompt, "base_norm": base_norm}
+            known |= {"distance": distance, "last_step": last}
             yield _Curves(where, known, measured, engine_seconds)
 
 

@@ -7,7 +7,8 @@
     manifest.jsonl          while a run is on: a line a shard written since, until they go into manifest.json
     prompts.parquet         pair, prompt, tokens list<int64>, text
     activations/part-*.safetensors   pair [n]; base, target.toward.<kind>, base.from.<kind>, target.from
-    curves/part-*.parquet   experiment, kind, schedule, pair, distance, last_step, l2, kl, js list<float32>
+    curves/part-*.parquet   experiment, kind, schedule, pair, prompt, base_norm, distance, last_step, l2, kl, js
+                            list<float32>
     codes/part-*.parquet    pair, kind, active, top_share, top_cosine, log10_frequency, norm, distance
     steps.parquet           experiment, kind, schedule, pair, response, statistic, value, censored
 """
@@ -74,6 +75,13 @@ def whole_file(path: Path) -> Generator[Path]:
 def _own_digest(manifest: Mapping[str, Any]) -> str:
     text = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _scan(shards: list[Path]) -> pl.LazyFrame:
+    """Shards as one table. A run that was begun before a column existed has it nowhere, or not in all of its shards."""
+    import polars as pl
+
+    return pl.scan_parquet(shards, glob=False, missing_columns="insert", extra_columns="ignore")
 
 
 def _holds(path: Path, digest: str | None) -> bool:
@@ -229,7 +237,7 @@ class RunFolder:
         """All curves, unread: filter and select, then ``collect()``. For large runs see `curve_blocks`."""
         import polars as pl
 
-        return pl.scan_parquet(self._part("curves"), glob=False)
+        return _scan(self._part("curves"))
 
     def curve_blocks(self) -> Generator[pl.LazyFrame]:
         """All curves, unread, some shards at a time: about `PAIRS_A_BLOCK` pairs, whatever the run's size."""
@@ -238,7 +246,7 @@ class RunFolder:
         names = self._part("curves")
         shards = max(1, PAIRS_A_BLOCK // self.config().unit_size)
         for start in range(0, len(names), shards):
-            yield pl.scan_parquet(names[start : start + shards], glob=False)
+            yield _scan(names[start : start + shards])
 
     def codes(self) -> pl.DataFrame:
         """One row a pair and kind: what describes the activation and, if it has one, its code (NaN if not)."""

@@ -39,11 +39,13 @@ def measure(
     where = table.select("experiment", "kind", "schedule", "pair")
     last = table["last_step"].to_numpy()
     relative = table["schedule"].to_numpy() == "relative"
-    step_length = np.where(relative, table["distance"].to_numpy() / n_steps, step_size)
+    distance = table["distance"].to_numpy()
+    step_length = np.where(relative, distance / n_steps, step_size)
+    base_norm = table["base_norm"].to_numpy() if "base_norm" in table.columns else None
     parts: list[pl.DataFrame] = []
     for response in responses:
         d = table[response].list.to_array(n_steps + 1).to_numpy()
-        curves = Curves(d, last, response, step_length)
+        curves = Curves(d, last, response, step_length, base_norm, distance)
         for label, statistic in statistics.items():
             if statistic.reads(response):
                 found = _checked(label, statistic.of(curves), curves)

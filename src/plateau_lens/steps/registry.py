@@ -69,6 +69,10 @@ class Curves:
     """Label of the response in the run."""
     step_length: Float[np.ndarray, " pair"] | None = None
     """Residual-stream units a step; None where not known."""
+    base_norm: Float[np.ndarray, " pair"] | None = None
+    """L2 norm of each path's base, as the site has it, residual-stream units; None where not known."""
+    distance: Float[np.ndarray, " pair"] | None = None
+    """From each path's base to its target, residual-stream units; None where not known."""
 
     def __post_init__(self) -> None:
         d = np.asarray(self.d, dtype=np.float64)
