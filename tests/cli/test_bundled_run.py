@@ -11,6 +11,13 @@ from plateau_lens.models.full_pass import full_responses
 
 PAIRS = 4
 KINDS = {"model-generated", "random", "synthetic-structured", "synthetic-baseline", "sae-reconstruction"}
+PUSHED_FROM = {
+    "model-generated",
+    "random",
+    "synthetic-structured",
+    "synthetic-baseline",
+    "sae-reconstruction",
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +36,13 @@ def smollm2():
 def test_every_curve_is_there_and_starts_at_zero(bundled_run):
     curves = bundled_run.curves()
     main = curves.filter(pl.col("experiment") != "examples")
-    assert len(main) == PAIRS * len(KINDS) * 2 * 2
+    rows = {"toward": 2 * len(KINDS), "from": len(PUSHED_FROM), "at-end": 2}
+    assert dict(main["experiment"].value_counts().iter_rows()) == {
+        name: count * PAIRS for name, count in rows.items()
+    }
     assert set(main["kind"]) == KINDS
     for response in ("l2", "kl"):
-        values = np.stack(curves[response].to_list())
+        values = np.stack(curves[response].drop_nulls().to_list())
         assert values.shape[1] == 101
         assert np.isfinite(values).all()
         assert (values[:, 0] == 0).all()

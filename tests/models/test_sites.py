@@ -26,6 +26,11 @@ def test_parse_and_print(name: str, boundary: int):
     assert site.boundary == boundary
 
 
+def test_the_last_block_goes_by_that_name():
+    assert str(Site.parse("blocks.last.hook_resid_post", n_blocks=12)) == "blocks.11.hook_resid_post"
+    assert Site.parse("blocks.last.hook_resid_pre", n_blocks=3).boundary == 2
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -51,7 +56,7 @@ def test_what_is_no_site_is_told_what_is(name: str, message: str):
     [
         ("blocks.2.hook_resid_pre", "blocks.1.hook_resid_post"),
         ("blocks.2.hook_resid_pre", "blocks.0.hook_resid_pre"),
-        ("blocks.3.hook_resid_post", "auto"),
+        ("blocks.3.hook_resid_pre", "blocks.2.hook_resid_post"),
     ],
 )
 def test_the_read_site_has_to_be_behind_the_site(

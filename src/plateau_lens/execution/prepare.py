@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from plateau_lens.execution.known import require_known
 from plateau_lens.experiments.registry import EXPERIMENTS
 from plateau_lens.models.centring import resolve_centre
 from plateau_lens.models.memory import give_back
+from plateau_lens.models.sites import Site
 from plateau_lens.models.sources import LoadedModel, load_model
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.prompts.sources import Prompts, load_prompts
@@ -41,6 +43,8 @@ class Prepared:
     tokens: Int[np.ndarray, "prompt pos"]
     text: list[str]
     population: Float[np.ndarray, "prompt d_model"]
+    elsewhere: Mapping[str, Float[np.ndarray, "prompt d_model"]]
+    """The first of the population at each further site of an experiment, as many as any experiment there asks for."""
     frequency: Float[np.ndarray, " d_sae"] | None
     top_cosine: float
     fit: Fit | None
@@ -55,6 +59,20 @@ class Resources:
     loaded: LoadedModel
     engine: SuffixEngine
     dictionary: Dictionary | None
+    _elsewhere: dict[str, SuffixEngine] = field(default_factory=dict[str, SuffixEngine])
+
+    def engine_at(self, site: str | None) -> SuffixEngine:
+        """The engine that pushes at a site; None: at the run's. Each is made once, and all share the model.
+
+        Raises:
+            ConfigError: for a site that the model does not have.
+        """
+        if site is None:
+            return self.engine
+        name = str(Site.parse(site, n_blocks=len(self.engine.blocks)))
+        if name not in self._elsewhere:
+            self._elsewhere[name] = self.engine.at(name)
+        return self._elsewhere[name]
 
 
 def load_resources(config: RunConfig) -> Resources:
@@ -100,6 +118,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
         ResourceError: for prompts that cannot be had, or an SAE that does not fit.
     """
     loaded, engine, dictionary = resources.loaded, resources.engine, resources.dictionary
+    _require_readable(config, resources)
     prompts = load_prompts(
         loaded,
         config.prompts.source,
@@ -133,6 +152,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
         tokens=prompts.tokens,
         text=prompts.text,
         population=activations.cpu().numpy(),
+        elsewhere=_elsewhere(config, resources, prompts),
         frequency=None
         if dictionary is None or dictionary.frequency is None
         else dictionary.frequency.cpu().numpy(),
@@ -153,6 +173,33 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
             "centred": engine.centre,
         },
     )
+
+
+def _require_readable(config: RunConfig, resources: Resources) -> None:
+    """Every response of every experiment can be read behind the site where it pushes."""
+    responses = RESPONSES.make(config.responses)
+    for experiment in EXPERIMENTS.make(config.experiments).values():
+        engine = resources.engine_at(experiment.site)
+        engine.read_sites({label: each for label, each in responses.items() if experiment.reads(each)})
+
+
+def _elsewhere(
+    config: RunConfig, resources: Resources, prompts: Prompts
+) -> dict[str, Float[np.ndarray, "prompt d_model"]]:
+    """See `Prepared.elsewhere`."""
+    counts: dict[str, int] = {}
+    for experiment in EXPERIMENTS.make(config.experiments).values():
+        if experiment.site is not None:
+            site = str(resources.engine_at(experiment.site).site)
+            asked = min(experiment.fitted_to or len(prompts.tokens), len(prompts.tokens))
+            counts[site] = max(counts.get(site, 0), asked)
+    return {
+        site: resources.engine_at(site)
+        .site_activations(torch.from_numpy(prompts.tokens[:count]))
+        .cpu()
+        .numpy()
+        for site, count in counts.items()
+    }
 
 
 def _facts(config: RunConfig, resources: Resources, prompts: Prompts) -> RunFacts:
@@ -189,6 +236,9 @@ def _resolve(
     }
     experiments = EXPERIMENTS.make(config.experiments)
     table["experiments"] = written_out({label: each.resolve(config) for label, each in experiments.items()})
+    for parameters in table["experiments"].values():
+        if parameters["site"] is not None:
+            parameters["site"] = str(resources.engine_at(parameters["site"]).site)
     responses = RESPONSES.make(config.responses)
     read_site = str(engine.read_site)
     table["responses"] = written_out({label: each.resolve(read_site) for label, each in responses.items()})

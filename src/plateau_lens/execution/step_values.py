@@ -159,7 +159,7 @@ def _end_of_path(config: RunConfig, folder: RunFolder, response: str) -> float:
         labels = [
             label
             for label, each in experiments.items()
-            if each.varies == "target" and each.summarised == summarised
+            if each.varies == "target" and each.summarised == summarised and each.site is None
         ]
         return model_generated & pl.col("experiment").is_in(labels)
 
@@ -167,7 +167,10 @@ def _end_of_path(config: RunConfig, folder: RunFolder, response: str) -> float:
     for paths in (toward(True), toward(False), pl.lit(True)):
         for schedule in (pl.col("schedule") == "relative", pl.lit(True)):
             chosen = paths & schedule
-            blocks = (block.filter(chosen).select(at_end).drop_nans() for block in folder.curve_blocks())
+            blocks = (
+                block.filter(chosen).select(at_end).drop_nulls().drop_nans()
+                for block in folder.curve_blocks()
+            )
             ends = pl.concat([block.collect() for block in blocks])["end"].to_numpy()
             if len(ends):
                 return float(np.median(ends))

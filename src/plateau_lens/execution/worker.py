@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +22,7 @@ from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
 from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Paths
 from plateau_lens.models.centring import centred
-from plateau_lens.models.suffix import Prefix
+from plateau_lens.models.suffix import Prefix, SuffixEngine
 from plateau_lens.numerics.schedules import last_usable_step, offsets
 from plateau_lens.responses.registry import RESPONSES
 from plateau_lens.saes.firing import Firing
@@ -59,16 +59,42 @@ class _Curves(NamedTuple):
     engine_seconds: float
 
 
+class At(NamedTuple):
+    """A site, and how much of the population is fitted to there; see `plateau_lens.experiments`."""
+
+    site: str | None
+    fitted_to: int | None
+
+
+THE_RUNS = At(None, None)
+"""The run's site and population."""
+
+
+class _Place(NamedTuple):
+    """A unit's pairs at the site that an experiment pushes at."""
+
+    engine: SuffixEngine
+    block: PairBlock
+    prefix: Prefix
+    drawn: dict[str, Activations]
+    """One activation a pair of each kind that is needed there, by label, as the site has them."""
+    engine_seconds: float
+
+
 class Worker:
     """Computes units. Results depend on the prepared run and the unit, not on what was computed before."""
 
     def __init__(self, prepared: Prepared, resources: Resources):
         self.config = prepared.config
         self.top_cosine = prepared.top_cosine
+        self.resources = resources
         self.engine = resources.engine
         device = for_float64(self.engine.device)
         self.tokens = torch.from_numpy(prepared.tokens)
         self.population = Population(torch.from_numpy(prepared.population).to(device), self.config.seed)
+        self.elsewhere = {
+            site: torch.from_numpy(activations).to(device) for site, activations in prepared.elsewhere.items()
+        }
         self.dictionary = resources.dictionary
         if self.dictionary is not None and prepared.frequency is not None:
             self.dictionary = dataclasses.replace(
@@ -83,29 +109,67 @@ class Worker:
 
     def compute(self, unit: Unit) -> Shard:
         """Activations, curves and code properties of the unit's pairs."""
-        pair, prompt, hop = unit.arrays()
-        block = self._block(pair, prompt, hop)
-        since = time.perf_counter()
-        prefix = self.engine.prefix(self.tokens[torch.from_numpy(prompt)])
-        engine_seconds = time.perf_counter() - since
-        drawn = self._draw(unit, block)
-        activations: dict[str, np.ndarray] = {"pair": pair, "base": _fp32(block.base)}
+        pair, prompt, _ = unit.arrays()
+        places = {at: self._place(unit, at) for at in dict.fromkeys(map(self._at, unit.experiments))}
+        base = self.population.activations[torch.from_numpy(prompt)]
+        activations: dict[str, np.ndarray] = {"pair": pair, "base": _fp32(base)}
         curves: list[_Curves] = []
         for label in unit.experiments:
             experiment = self.experiments[label]
+            place = places[self._at(label)]
+            if experiment.site is not None:
+                activations[f"base.{label}"] = _fp32(place.block.base)
             labels = experiment.labels(self.config)
-            of_it = {kind: each.activation for kind, each in drawn.items() if kind in labels}
-            for path in experiment.paths(Drawn(block, of_it)):
+            of_it = {kind: each.activation for kind, each in place.drawn.items() if kind in labels}
+            for path in experiment.paths(Drawn(place.block, of_it, label)):
                 activations |= {name: _fp32(each) for name, each in path.kept.items()}
-                curves += self._curves(label, path, prefix, pair, prompt)
+                curves += self._curves(label, path, place, prompt)
+        engine_seconds = sum(place.engine_seconds for place in places.values())
         engine_seconds += sum(each.engine_seconds for each in curves)
         summarised = any(self.experiments[label].summarised for label in unit.experiments)
-        properties = list(_properties(block, drawn)) if summarised else []
-        return Shard(unit.index, activations, _curve_table(curves), _code_table(properties), engine_seconds)
+        main = places.get(THE_RUNS)
+        properties = list(_properties(main.block, main.drawn)) if main and summarised else []
+        table = _curve_table(curves, list(self.responses))
+        return Shard(unit.index, activations, table, _code_table(properties), engine_seconds)
 
-    def _block(self, pair: np.ndarray, prompt: np.ndarray, hop: np.ndarray) -> PairBlock:
-        everyone = self.population.activations
+    def _at(self, label: str) -> At:
+        experiment = self.experiments[label]
+        return At(experiment.site, experiment.fitted_to)
+
+    def _place(self, unit: Unit, at: At) -> _Place:
+        """The unit's pairs where some of its experiments push."""
+        pair, prompt, hop = unit.arrays()
+        engine = self.resources.engine_at(at.site)
+        block = self._block(at, pair, prompt, hop)
+        since = time.perf_counter()
+        prefix = engine.prefix(self.tokens[torch.from_numpy(prompt)])
+        engine_seconds = time.perf_counter() - since
+        labels = dict.fromkeys(
+            kind
+            for label in unit.experiments
+            if self._at(label) == at
+            for kind in self.experiments[label].labels(self.config)
+        )
+        # Independent draws at every site: what a pair has in common there is its prompts.
+        purpose = "kind" if at.site is None else f"kind at {at.site}"
+        return _Place(
+            engine, block, prefix, self._draw(labels, block, engine.centre, purpose), engine_seconds
+        )
+
+    def _block(self, at: At, pair: np.ndarray, prompt: np.ndarray, hop: np.ndarray) -> PairBlock:
         others = self.population.others(prompt, hop)
+        if at.site is not None:
+            base, other = (self._activations_at(at.site, prompts) for prompts in (prompt, others))
+            return PairBlock(
+                pair=pair,
+                base=base,
+                other=other,
+                population=Population(self.elsewhere[at.site][: at.fitted_to], self.config.seed),
+                dictionary=None,
+                top_cosine=float("nan"),
+                seed=self.config.seed,
+            )
+        everyone = self.population.activations
         return PairBlock(
             pair=pair,
             base=everyone[torch.from_numpy(prompt)],
@@ -117,22 +181,25 @@ class Worker:
             firing=self.firing,
         )
 
-    def _draw(self, unit: Unit, block: PairBlock) -> dict[str, Activations]:
-        """One activation a pair of each kind the unit needs, as the site has them."""
-        wanted = dict.fromkeys(
-            kind for label in unit.experiments for kind in self.experiments[label].labels(self.config)
-        )
+    def _activations_at(self, site: str, prompts: np.ndarray) -> Float[Tensor, "pair d_model"]:
+        found = self.resources.engine_at(site).site_activations(self.tokens[torch.from_numpy(prompts)])
+        return found.to(self.elsewhere[site])
+
+    def _draw(
+        self, labels: Iterable[str], block: PairBlock, centre: bool, purpose: str
+    ) -> dict[str, Activations]:
+        """One activation a pair of each of the kinds, as the site has them."""
         drawn: dict[str, Activations] = {}
-        for label in wanted:
-            made = self.kinds[label].make(block, f"kind:{label}")
+        for label in labels:
+            made = self.kinds[label].make(block, f"{purpose}:{label}")
             _check_drawn(label, made, block)
-            activation = centred(made.activation.to(block.base), self.engine.centre)
+            activation = centred(made.activation.to(block.base), centre)
             drawn[label] = made._replace(activation=activation)
         return drawn
 
-    def _curves(
-        self, experiment: str, path: Paths, prefix: Prefix, pair: np.ndarray, prompt: np.ndarray
-    ) -> Iterator[_Curves]:
+    def _curves(self, label: str, path: Paths, place: _Place, prompt: np.ndarray) -> Iterator[_Curves]:
+        experiment = self.experiments[label]
+        responses = {name: each for name, each in self.responses.items() if experiment.reads(each)}
         apart = (path.target - path.base).double()
         length = torch.linalg.vector_norm(apart, dim=-1)
         # Where base and target coincide there is no direction: NaN, and so is every response.
@@ -141,13 +208,13 @@ class Worker:
         base_norm = torch.linalg.vector_norm(path.base.double(), dim=-1).cpu().numpy()
         n_steps, step_size = self.config.n_steps, self.config.step_size
         assert isinstance(step_size, float)
-        for schedule in self.experiments[experiment].schedules or self.config.schedules:
+        for schedule in experiment.schedules_of(self.config):
             along = torch.from_numpy(offsets(schedule, distance, n_steps=n_steps, step_size=step_size))
             along = along.to(direction)
             points = torch.addcmul(path.base[:, None], along[..., None], direction[:, None])
             since = time.perf_counter()
-            responses = self.engine.respond(prefix, points, self.responses)
-            measured = {name: values.float().cpu().numpy() for name, values in responses.items()}
+            found = place.engine.respond(place.prefix, points, responses)
+            measured = {name: values.float().cpu().numpy() for name, values in found.items()}
             engine_seconds = time.perf_counter() - since
             last = last_usable_step(
                 schedule,
@@ -156,8 +223,8 @@ class Worker:
                 step_size=self.config.cut_size or step_size,
                 stop_at_target=self.config.stop_at_target,
             )
-            where = {"experiment": experiment, "kind": path.kind, "schedule": schedule}
-            known = {"pair": pair, "prompt": prompt, "base_norm": base_norm}
+            where = {"experiment": label, "kind": path.kind, "schedule": schedule}
+            known = {"pair": place.block.pair, "prompt": prompt, "base_norm": base_norm}
             known |= {"distance": distance, "last_step": last}
             yield _Curves(where, known, measured, engine_seconds)
 
@@ -204,8 +271,8 @@ def _code_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     )
 
 
-def _curve_table(curves: list[_Curves]) -> pl.DataFrame:
-    """Rows of ``curves/part-*.parquet``."""
+def _curve_table(curves: list[_Curves], responses: list[str]) -> pl.DataFrame:
+    """Rows of ``curves/part-*.parquet``; null where an experiment is not measured by a response."""
     import polars as pl
 
     return pl.concat(
@@ -213,7 +280,12 @@ def _curve_table(curves: list[_Curves]) -> pl.DataFrame:
             pl.DataFrame({**each.known, **each.measured}).select(
                 *(pl.lit(value).alias(name) for name, value in each.where.items()),
                 *each.known,
-                *(pl.col(name).arr.to_list() for name in each.measured),
+                *(
+                    pl.col(name).arr.to_list()
+                    if name in each.measured
+                    else pl.lit(None, dtype=pl.List(pl.Float32)).alias(name)
+                    for name in responses
+                ),
             )
             for each in curves
         ],

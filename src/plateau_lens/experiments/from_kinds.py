@@ -23,4 +23,5 @@ class FromKinds(Experiment):
         """One set of paths a kind."""
         fresh = drawn.block.population.gaussian(drawn.block.rngs("from-target"))
         for kind, base in drawn.activations.items():
-            yield Paths(kind, base, fresh, kept={"target.from": fresh, f"base.from.{kind}": base})
+            kept = {f"target.{drawn.label}": fresh, f"base.{drawn.label}.{kind}": base}
+            yield Paths(kind, base, fresh, kept=kept)

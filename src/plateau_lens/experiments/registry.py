@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
+from plateau_lens._errors import ConfigError
 from plateau_lens._registry import Described, Registry
 from plateau_lens.glossary import Schedule
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from plateau_lens.activations.registry import PairBlock
+    from plateau_lens.responses.registry import Response
     from plateau_lens.runs.config import RunConfig
 
 
@@ -53,6 +55,8 @@ class Drawn:
     """The pairs: their own activations, the population, the SAE, a generator a pair."""
     activations: Mapping[str, Float[Tensor, "pair d_model"]]
     """Label of a kind to its activations, as the site has them."""
+    label: str
+    """The experiment's, in this run: what the names of `Paths.kept` are told apart by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,25 +82,55 @@ class Experiment(Described):
     """Whether its curves are measured and summarised in tables; False for those that are only shown."""
     varies: ClassVar[Literal["target", "base"]] = "target"
     """Which end of a path is of a kind."""
+    usual_kinds: ClassVar[tuple[str, ...]] = ()
+    """Names of the kinds that ``kinds: auto`` stands for; none of them named: all that the run has."""
 
     schedules: Annotated[tuple[Schedule, ...], Field(min_length=1)] | None = None
     """Instead of the run's own."""
+    kinds: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["auto"] = "auto"
+    """Labels of kinds that the run has; auto: the experiment's usual ones, all unless it says otherwise."""
+    site: str | None = None
+    """Where its paths are pushed, instead of the run's site. Activations there are the model's own of the same prompts;
+    kinds that need an SAE are not, and distances are in other units than ``step_size``."""
+    fitted_to: Annotated[int, Field(ge=2)] | None = None
+    """At a site of its own: how many of the run's population, its first, kinds are fitted to; null: all."""
 
     def pairs(self, config: RunConfig, first: int) -> Iterator[PairSet] | None:
         """Pairs of its own, a work unit each, their indices from ``first`` on; None: it shares the run's pairs."""
         return None
 
     def labels(self, config: RunConfig) -> tuple[str, ...]:
-        """Labels of the kinds it needs; all of the run's, unless it says otherwise.
+        """Labels of the kinds it needs: those asked for, or the usual ones.
+
+        A run that has none of these has its first two instead.
 
         Raises:
             ConfigError: if it asks for one that the run has not.
         """
-        return tuple(config.kinds)
+        if self.kinds == "auto":
+            usual = tuple(label for name in self.usual_kinds for label in config.labels_of(name)[:1])
+            return usual or tuple(config.kinds)[: 2 if self.usual_kinds else None]
+        assert not isinstance(self.kinds, str)
+        unknown = [kind for kind in self.kinds if kind not in config.kinds]
+        if unknown:
+            raise ConfigError(
+                f"experiments.{self.name}.kinds names {', '.join(map(repr, unknown))} but kinds has "
+                f"{', '.join(map(repr, config.kinds))}; add it there, set experiments.{self.name}.kinds=auto, or leave "
+                f"{self.name!r} out of experiments"
+            )
+        return self.kinds
+
+    def schedules_of(self, config: RunConfig) -> tuple[Schedule, ...]:
+        """Its own schedules, or the run's."""
+        return config.schedules if self.schedules is None else self.schedules
+
+    def reads(self, response: Response) -> bool:
+        """Whether its paths are measured by a response; curves have none of the others."""
+        return True
 
     def resolve(self, config: RunConfig) -> Experiment:
-        """The same with every parameter that is ``auto`` written out."""
-        return self
+        """The same with every parameter that is ``auto`` written out, but for one that stands for all of the run's."""
+        return self.model_copy(update={"kinds": self.labels(config)}) if self.usual_kinds else self
 
     def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """Its paths, one set a kind."""

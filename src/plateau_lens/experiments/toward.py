@@ -18,4 +18,4 @@ class Toward(Experiment):
     def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """One set of paths a kind."""
         for kind, target in drawn.activations.items():
-            yield Paths(kind, drawn.block.base, target, kept={f"target.{self.name}.{kind}": target})
+            yield Paths(kind, drawn.block.base, target, kept={f"target.{drawn.label}.{kind}": target})

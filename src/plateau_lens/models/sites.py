@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 HOOKS = ("hook_resid_pre", "hook_resid_post")
-_PATTERN = re.compile(r"blocks\.(\d+)\.(\w+)")
+_PATTERN = re.compile(r"blocks\.(\d+|last)\.(\w+)")
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,22 @@ class Site:
 
     @classmethod
     def parse(cls, name: str, *, n_blocks: int) -> Site:
-        """Read ``blocks.L.hook_resid_pre`` or ``blocks.L.hook_resid_post``.
+        """Read ``blocks.L.hook_resid_pre`` or ``blocks.L.hook_resid_post``; an ``L`` of ``last`` is the last block.
 
         Raises:
             ConfigError: naming the legal range, and the nearest legal name.
         """
         match = _PATTERN.fullmatch(name)
-        legal = f"blocks.L.hook_resid_pre and blocks.L.hook_resid_post with L in 0..{n_blocks - 1}"
+        legal = f"blocks.L.hook_resid_pre and blocks.L.hook_resid_post with L in 0..{n_blocks - 1} or last"
         if match is None or match[2] not in HOOKS:
             candidates = [f"blocks.{match[1] if match else 0}.{hook}" for hook in HOOKS]
             raise ConfigError(f"unknown site {name!r}{nearest(name, candidates)}; legal: {legal}")
-        if int(match[1]) >= n_blocks:
+        block = n_blocks - 1 if match[1] == "last" else int(match[1])
+        if block >= n_blocks:
             raise ConfigError(
                 f"site {name!r} is beyond this model, which has {n_blocks} blocks; legal: {legal}"
             )
-        return cls(int(match[1]), match[2])
+        return cls(block, match[2])
 
     @property
     def boundary(self) -> int:

@@ -9,7 +9,7 @@ id*, each attending to the prefix and to itself only. Blocks before the site are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -42,7 +42,7 @@ class SuffixEngine:
         read_site: where responses that name no read site of their own read the residual stream; ``auto`` is the last
             block's ``hook_resid_post``. At a site behind the last block only responses of the output can be measured.
         centre: subtract the d_model mean at site and read sites; ``auto`` for LayerNorm models that ignore that mean.
-        matmul: how products with the weights are computed, see `plateau_lens.models.products`.
+        matmul: how products with the weights are computed, see `plateau_lens.models.products`; or another engine's.
         max_rows: points a forward pass; bounds memory, does not change results beyond rounding. None: as free
             memory allows. A pass that runs out of memory is halved and tried again.
 
@@ -58,7 +58,7 @@ class SuffixEngine:
         read_site: str = "auto",
         *,
         centre: bool | str = "auto",
-        matmul: Matmul = "full",
+        matmul: Matmul | Products = "full",
         max_rows: int | None = None,
     ):
         self.model = model
@@ -68,10 +68,21 @@ class SuffixEngine:
         # At the end of the stream nothing is left to read: responses of the output alone can be measured there.
         nothing = self.at_end and read_site == "auto"
         self.read_site = self.site if nothing else self._behind(last if read_site == "auto" else read_site)
-        self._steps = ParallelSteps(model, self.site, Products(model, matmul), max_rows)
+        products = matmul if isinstance(matmul, Products) else Products(model, matmul)
+        self._steps = ParallelSteps(model, self.site, products, max_rows)
         self._unembedding = Unembedding(model, self._steps.decoder)
         self._trial = Trial(self._steps, self._unembedding)
         self.centre = self._trial.learn(centre)
+        self._asked: dict[str, Any] = {"centre": centre, "matmul": products, "max_rows": max_rows}
+
+    def at(self, site: str) -> SuffixEngine:
+        """An engine of the same model, kept as this one is, that pushes at another site; it reads where this one does.
+
+        Raises:
+            ConfigError: as for a new engine.
+        """
+        at_end = Site.parse(site, n_blocks=len(self.blocks)).boundary == len(self.blocks)
+        return SuffixEngine(self.model, site, "auto" if at_end else str(self.read_site), **self._asked)
 
     @torch.no_grad()
     def site_activations(self, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_model"]:

@@ -150,8 +150,10 @@ class RunData:
             RunFolderError: if the folder's curves are gone.
         """
         made = self.experiments.get(experiment)
-        schedules = self.config.schedules if made is None or made.schedules is None else made.schedules
-        if made is None or response not in self.responses or schedule not in schedules:
+        read = self.responses.get(response)
+        if made is None or read is None or not made.reads(read):
+            return
+        if schedule not in made.schedules_of(self.config):
             return
         labels = set(made.labels(self.config))
         for kind in self.kinds:

@@ -191,8 +191,14 @@ def load_config(
         now: value for key, given in (overrides or {}).items() for now, value in modern(key, given).items()
     }
     convention = overrides.pop("convention", table.pop("convention", "paper"))
-    for key, value in overrides.items():
+    of_kinds = {key: value for key, value in overrides.items() if key.split(".")[0] == "kinds"}
+    for key, value in of_kinds.items():
         _assign(table, key, value)
+    if of_kinds:
+        _follow_kinds(table, table["kinds"])
+    for key, value in overrides.items():
+        if key not in of_kinds:
+            _assign(table, key, value)
     for key in LISTED:
         table[key] = _listed(table, key)
     apply_convention(table, convention)
@@ -261,6 +267,8 @@ def _started(table: dict[str, Any], below: tuple[Path, ...]) -> dict[str, Any]:
     start = table.pop("preset", None)
     moved = take_moved(table)
     base: dict[str, Any] = {} if start is None else _read(str(start), below=below)
+    if "kinds" in table:
+        _follow_kinds(base, table["kinds"])
     _merge(base, table)
     for key, value in moved.items():
         top, label = (*key.split("."), "")[:2]
@@ -271,6 +279,18 @@ def _started(table: dict[str, Any], below: tuple[Path, ...]) -> dict[str, Any]:
                 f"{key} is set, but {top} has no {label!r}{nearest(label, _listed(base, top))}; add it there"
             )
     return base
+
+
+def _follow_kinds(base: dict[str, Any], kinds: Any) -> None:
+    """What a run starts from may limit an experiment to some of its kinds: of those, the ones that there still are."""
+    experiments = base.get("experiments")
+    there = _listed({"kinds": kinds}, "kinds")
+    if not isinstance(experiments, Mapping) or not isinstance(there, Mapping):
+        return
+    for label, given in experiments.items():
+        if isinstance(given, Mapping) and isinstance(given.get("kinds"), list):
+            left = [kind for kind in given["kinds"] if kind in there]
+            experiments[label] = {**given, "kinds": left or "auto"}
 
 
 def _listed(table: Mapping[str, Any], key: str) -> Any:

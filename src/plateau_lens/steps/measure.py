@@ -27,7 +27,7 @@ def measure(
     Args:
         table: rows of ``curves/part-*.parquet``.
         statistics: label to statistic, every automatic parameter a number.
-        responses: labels of the responses, columns of ``table``.
+        responses: labels of the responses, columns of ``table``; null where a curve is not measured by one.
         n_steps: steps of a path.
         step_size: of the absolute schedule, residual-stream units.
 
@@ -36,15 +36,16 @@ def measure(
     """
     import polars as pl
 
-    where = table.select("experiment", "kind", "schedule", "pair")
-    last = table["last_step"].to_numpy()
-    relative = table["schedule"].to_numpy() == "relative"
-    distance = table["distance"].to_numpy()
-    step_length = np.where(relative, distance / n_steps, step_size)
-    base_norm = table["base_norm"].to_numpy() if "base_norm" in table.columns else None
     parts: list[pl.DataFrame] = []
     for response in responses:
-        d = table[response].list.to_array(n_steps + 1).to_numpy()
+        measured = table.filter(pl.col(response).is_not_null())
+        where = measured.select("experiment", "kind", "schedule", "pair")
+        last = measured["last_step"].to_numpy()
+        relative = measured["schedule"].to_numpy() == "relative"
+        distance = measured["distance"].to_numpy()
+        step_length = np.where(relative, distance / n_steps, step_size)
+        base_norm = measured["base_norm"].to_numpy() if "base_norm" in measured.columns else None
+        d = measured[response].list.to_array(n_steps + 1).to_numpy()
         curves = Curves(d, last, response, step_length, base_norm, distance)
         for label, statistic in statistics.items():
             if statistic.reads(response):
@@ -57,7 +58,7 @@ def measure(
                         pl.Series("censored", found.censored, dtype=pl.Boolean),
                     )
                 )
-    return pl.concat(parts) if parts else _nothing(where)
+    return pl.concat(parts) if parts else _nothing(table.select("experiment", "kind", "schedule", "pair"))
 
 
 def _nothing(where: pl.DataFrame) -> pl.DataFrame:
