@@ -231,7 +231,7 @@ def test_overrides():
     assert config.kinds["synthetic-structured"] == {"top_cosine": 0.42}
     assert set(config.kinds) == set(load_config("smollm2-135m").kinds)
     assert config.prompts.population == load_config("smollm2-135m").prompts.population
-    assert load_config("smollm2-135m", {"pairs": 5000}).prompts.population == 5000
+    assert load_config("smollm2-135m", {"pairs": 50_000}).prompts.population == 50_000
 
 
 def test_an_override_of_one_threshold_leaves_the_others():
