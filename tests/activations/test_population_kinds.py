@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from plateau_lens import Dictionary, PairBlock, load_dictionary
+from plateau_lens import ConfigError, Dictionary, PairBlock, load_dictionary
 from plateau_lens.activations.population import Population, rng
 from plateau_lens.activations.registry import make_kinds
 
@@ -113,6 +113,28 @@ class TestRandom:
         one = population.gaussian([rng(1, "a", 0)]).double().numpy()[0]
         g = rng(1, "a", 0).standard_normal(80)
         np.testing.assert_allclose(one, population.mean.numpy() + g @ m, rtol=0, atol=1e-5)
+
+    def test_fitted_to_the_first_rows_alone(self, population: Population):
+        few = make_kinds({"random": {"rows": 20}})["random"]
+        found = few.make(block_of(population, np.arange(30)), "kind:random").activation
+        alone = Population(population.activations[:20], seed=5)
+        wanted = self.draw(alone, np.arange(30) % 20)
+        # Pairs 0..19 have prompts of their own in both populations; a draw depends on the pair and the rows alone.
+        assert torch.equal(found[:20], wanted[:20])
+        assert not torch.equal(found[:20], self.draw(population, np.arange(20)))
+        everyone = make_kinds({"random": {"rows": 80}})["random"]
+        block = block_of(population, np.arange(5))
+        assert torch.equal(
+            everyone.make(block, "x").activation,
+            make_kinds({"random": {}})["random"].make(block, "x").activation,
+        )
+
+    def test_more_rows_than_there_are(self, population: Population):
+        many = make_kinds({"random": {"rows": 81}})["random"]
+        with pytest.raises(ConfigError, match="the first 81 rows of a population of 80: it has no more"):
+            many.make(block_of(population, np.arange(5)), "x")
+        with pytest.raises(ConfigError, match="rows"):
+            make_kinds({"random": {"rows": 1}})
 
     def test_a_singular_covariance_needs_no_repair(self):
         # Fewer rows than dimensions, and mean-free rows: draws stay in the rows' affine span.

@@ -212,3 +212,17 @@ def test_the_notebooks_random_is_narrower_by_the_divisor(lab: Any, random_codes:
     narrow, wide = (each.activation for each in made)
     mean, n = block.population.mean, len(block.population)
     torch.testing.assert_close((narrow - mean), (wide - mean) * ((n - 1) / n) ** 0.5, atol=1e-4, rtol=1e-4)
+
+
+def test_latents_that_fire_equally_often_move_anywhere(make_lab: Any):
+    lab = make_lab(torch.full((160,), 0.01, dtype=torch.float64))
+    base = lab.activation({80: 5.0}).expand(300, -1)
+    found = [{j for code in draw(lab, lab.block(base, seed=seed)) for j in code} for seed in range(12)]
+    assert {len(each) for each in found} == {10}
+    # Ten of 159 at random are 40 places away on average, and each of 12 seeds has other ones: of 159 latents
+    # 159 (1 - (1 - 10 / 159)^12) = 86 are expected in all. By index they would be within ten places, and ten in all.
+    assert np.mean([abs(j - 80) for each in found for j in each]) == pytest.approx(40, abs=10)
+    assert len(set.union(*found)) > 60
+    for some in ([3], [7, 2]):
+        again = draw(lab, lab.block(base[: len(some)], pair=some))
+        assert again == [draw(lab, lab.block(base))[pair] for pair in some]

@@ -10,7 +10,6 @@ from plateau_lens.cli import invoke
 from plateau_lens.models.full_pass import full_responses
 
 PAIRS = 4
-KINDS = {"model-generated", "random", "synthetic-structured", "synthetic-baseline", "sae-reconstruction"}
 PUSHED_FROM = {
     "model-generated",
     "random",
@@ -18,12 +17,20 @@ PUSHED_FROM = {
     "synthetic-baseline",
     "sae-reconstruction",
 }
+KINDS = {
+    *PUSHED_FROM,
+    "synthetic-random",
+    "structured-without-cosine",
+    "structured-of-other",
+    "baseline-of-other",
+}
 
 
 @pytest.fixture(scope="module")
 def bundled_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("bundled") / "run"
     options = ["--pairs", str(PAIRS), "--set", "unit_size=2", "--set", "examples={bases: 1, targets: 2}"]
+    options += ["--set", "experiments.codes.prompts=60"]
     assert invoke(["run", "smollm2-135m", "--out", str(out), *options]) == 0
     return RunFolder.open(out)
 

@@ -83,7 +83,7 @@ class TestShards:
         for unit in range(7):
             checksums |= folder.write_shard(unit, *shard(unit))
         assert folder.whole_shards(checksums) == set(range(7))
-        activations, curves, codes = zip(*(folder.shard_names(unit) for unit in range(7)), strict=True)
+        activations, curves, codes, _ = zip(*(folder.shard_names(unit) for unit in range(7)), strict=True)
         (folder.path / codes[6]).unlink()
         (folder.path / curves[1]).unlink()
         (folder.path / activations[2]).unlink()
@@ -94,6 +94,17 @@ class TestShards:
         assert folder.whole_shards(checksums) == {0, 5}
         without = {name: digest for name, digest in checksums.items() if name != activations[5]}
         assert folder.whole_shards(without) == {0}
+
+    def test_a_unit_has_its_paths_or_its_latents_or_both(self, folder: RunFolder):
+        latents = pl.DataFrame({"pair": [0], "active": [3]})
+        alone = folder.write_shard(0, latents=latents)
+        assert list(alone) == ["latents/part-00000.parquet"]
+        both = folder.write_shard(1, *shard(), latents)
+        paths = folder.write_shard(2, *shard())
+        assert folder.whole_shards({**alone, **both, **paths}) == {0, 1, 2}
+        (folder.path / "latents/part-00000.parquet").write_bytes(b"")
+        (folder.path / "latents/part-00001.parquet").unlink()
+        assert folder.whole_shards({**alone, **both, **paths}) == {2}
 
     def test_a_shard_that_is_not_in_the_manifest_does_not_count(self, folder: RunFolder):
         folder.write_shard(0, *shard())

@@ -68,12 +68,63 @@ def test_one_row_of_panels_a_schedule() -> None:
 
 def test_kinds_differ_in_colour_and_without_it() -> None:
     paper = style.kind_styles(run_data.PAPER_ORDER)
-    assert len({each.colour for each in paper.values()}) == 5
-    assert len({each.dash for each in paper.values()}) == 5
-    assert len({each.marker for each in paper.values()}) == 5
+    assert len({each.colour for each in paper.values()}) == len(run_data.PAPER_ORDER)
+    assert len({each.dash for each in paper.values()}) == len(run_data.PAPER_ORDER)
+    assert len({each.marker for each in paper.values()}) == len(run_data.PAPER_ORDER)
     many = style.kind_styles(["random", *(f"own-{i}" for i in range(40))])
     assert len(set(many.values())) == 41
     assert many["random"] == paper["random"]
+
+
+# How linear RGB looks to readers without one of the three cones: Machado, Oliveira and Fernandes (2009), severity 1.
+VISIONS = {
+    "normal": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def as_seen(colour: str, vision: str) -> np.ndarray:
+    """CIE L*a*b* of a colour (D65)."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(VISIONS[vision]) @ linear, 0, 1)
+    xyz = [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+    x, y, z = (
+        np.cbrt(v) if v > 216 / 24389 else (24389 / 27 * v + 16) / 116
+        for v in np.array(xyz) @ linear / [0.95047, 1.0, 1.08883]
+    )
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_the_papers_kinds_are_apart_for_colour_blind_readers(vision: str) -> None:
+    # 2.3 is a difference that is just seen, side by side; thin lines apart from one another need ten times that.
+    seen = {
+        kind: as_seen(each.colour, vision) for kind, each in style.kind_styles(run_data.PAPER_ORDER).items()
+    }
+    least = min(float(np.linalg.norm(seen[a] - seen[b])) for a, b in itertools.combinations(seen, 2))
+    assert least > 20
+    assert np.linalg.norm(seen["random"] - seen["synthetic-structured"]) > 30
+    if vision == "normal":
+        assert all(lightness < 75 for lightness, _, _ in seen.values()), "to be seen on white"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plateau_lens import ResourceError
-from plateau_lens.saes.neighbours import nearest_in_frequency
+from plateau_lens.saes.neighbours import nearest_in_frequency, nearest_unused
 
 
 def gaps(frequency: torch.Tensor, latent: int, others: torch.Tensor) -> list[float]:
@@ -23,7 +23,9 @@ def test_equals_brute_force(seed: int, k: int, ties: bool):
         frequency = (frequency * 20).round() / 20 + 0.01
     alive = torch.rand(d_sae, generator=generator) < 0.8
     latents = torch.arange(d_sae)
-    found = nearest_in_frequency(frequency, alive, latents, k=k)
+    found = nearest_in_frequency(
+        frequency, alive, latents, k=k, ties=torch.randperm(d_sae, generator=generator)
+    )
     assert found.shape == (d_sae, k)
     for latent in range(d_sae):
         candidates = [j for j in range(d_sae) if alive[j] and j != latent]
@@ -41,7 +43,7 @@ def test_by_hand():
     alive = torch.tensor([True, True, True, True, True, False])
     # Of 0 (0.10): 2 at 0.01, 3 at 0.03, 4 at 0.30; 5 would be at 0.02, but it is dead. Of the dead 5 itself:
     # 2 and 3 at 0.01, and 0 at 0.02.
-    found = nearest_in_frequency(frequency, alive, torch.tensor([0, 5]), k=3)
+    found = nearest_in_frequency(frequency, alive, torch.tensor([0, 5]), k=3, ties=torch.arange(6))
     assert found[0].tolist() == [2, 3, 4]
     assert set(found[1, :2].tolist()) == {2, 3}
     assert found[1, 2] == 0
@@ -49,7 +51,8 @@ def test_by_hand():
 
 def test_all_others_when_just_enough_are_alive():
     frequency = torch.linspace(0, 1, 11, dtype=torch.float64) + 0.1
-    found = nearest_in_frequency(frequency, torch.ones(11, dtype=torch.bool), torch.tensor([0, 5, 10]), k=10)
+    everyone, latents = torch.ones(11, dtype=torch.bool), torch.tensor([0, 5, 10])
+    found = nearest_in_frequency(frequency, everyone, latents, k=10, ties=torch.arange(11))
     for row, latent in zip(found.tolist(), [0, 5, 10], strict=True):
         assert sorted([*row, latent]) == list(range(11))
 
@@ -60,10 +63,32 @@ def test_too_few_alive():
     with pytest.raises(
         ResourceError, match="10 latents are alive, but 10 neighbours of one of them are needed"
     ):
-        nearest_in_frequency(frequency, alive, torch.tensor([0]), k=10)
+        nearest_in_frequency(frequency, alive, torch.tensor([0]), k=10, ties=torch.arange(20))
 
 
 def test_no_latents_asked_for():
     frequency = torch.rand(20, dtype=torch.float64)
     nothing = torch.zeros(0, dtype=torch.long)
-    assert nearest_in_frequency(frequency, frequency >= 0, nothing, k=3).shape == (0, 3)
+    found = nearest_in_frequency(frequency, frequency >= 0, nothing, k=3, ties=torch.arange(20))
+    assert found.shape == (0, 3)
+
+
+def test_latents_of_equal_frequency_stand_in_the_order_of_the_ties():
+    # Two groups of three. In the order of ties 3 1 5 and 2 0 4; the neighbours of 1 are those beside it, not 3 and 5
+    # by index alone, and 2, the first of the other group, before 0 and 4.
+    frequency = torch.tensor([0.5, 0.1, 0.5, 0.1, 0.5, 0.1], dtype=torch.float64)
+    ties = torch.tensor([4, 1, 3, 0, 5, 2])
+    everyone = torch.ones(6, dtype=torch.bool)
+    found = nearest_in_frequency(frequency, everyone, torch.tensor([1]), k=3, ties=ties)
+    assert found[0].tolist() == [3, 5, 2]
+    found = nearest_in_frequency(frequency, everyone, torch.tensor([1]), k=3, ties=5 - ties)
+    assert found[0].tolist() == [5, 3, 4]
+
+
+def test_the_nearest_unused_of_equally_near_ones():
+    frequency = torch.tensor([0.3, 0.2, 0.4, 0.2, 0.9], dtype=torch.float64)
+    free = torch.tensor([True, True, False, True, True])
+    # 1 and 3 are both 0.1 from latent 0.
+    nearest = torch.tensor(0)
+    assert nearest_unused(nearest, frequency, free, ties=torch.tensor([0, 4, 1, 3, 2])) == 3
+    assert nearest_unused(nearest, frequency, free, ties=torch.tensor([0, 3, 1, 4, 2])) == 1

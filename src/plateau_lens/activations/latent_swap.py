@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,9 +15,6 @@ from plateau_lens.activations.assignment import assign_cheapest, assign_nearest,
 from plateau_lens.activations.codes import ActiveLatents, CodeKind, active_latents, to_codes
 from plateau_lens.activations.registry import PairBlock, kind
 from plateau_lens.saes.neighbours import nearest_in_frequency, nearest_unused
-
-if TYPE_CHECKING:
-    from plateau_lens.saes.dictionary import Dictionary
 
 
 @kind("latent-swap")
@@ -65,7 +62,7 @@ class LatentSwap(CodeKind):
         wanted = dictionary.cosines(old, rest.latent)
         cosine = dictionary.unit_decoder[top] @ dictionary.unit_decoder.T
         if self.others == "frequency-and-cosine":
-            chosen = self._nearest_in_both(rest, top, wanted, cosine, dictionary)
+            chosen = self._nearest_in_both(rest, top, wanted, cosine, block)
         else:
             chosen = self._nearest_in_cosine(rest, top, wanted, cosine, block)
         replaced = torch.cat([top[:, None], chosen], dim=1)
@@ -85,7 +82,7 @@ class LatentSwap(CodeKind):
             return torch.tensor(drawn, device=old.device)
         assert dictionary.frequency is not None
         within = 1 if self.top == "nearest" else self.top_neighbours
-        near = nearest_in_frequency(dictionary.frequency, allowed, old, k=within)
+        near = nearest_in_frequency(dictionary.frequency, allowed, old, k=within, ties=block.ties)
         if self.top == "nearest":
             return near[:, 0]
         if self.top == "frequency":
@@ -122,11 +119,12 @@ class LatentSwap(CodeKind):
         top: Int[Tensor, " pair"],
         wanted: Float[Tensor, "pair rank"],
         cosine: Float[Tensor, "pair d_sae"],
-        dictionary: Dictionary,
+        block: PairBlock,
     ) -> Int[Tensor, "pair rank"]:
+        dictionary, ties = block.latents, block.ties
         alive, frequency = dictionary.alive, dictionary.frequency
         assert frequency is not None
-        near = nearest_in_frequency(frequency, alive, old.latent.flatten(), k=self.neighbours)
+        near = nearest_in_frequency(frequency, alive, old.latent.flatten(), k=self.neighbours, ties=ties)
         shape = (*old.latent.shape, self.neighbours)
         gap = (cosine.gather(1, near.reshape(len(top), -1)).reshape(shape) - wanted[..., None]).abs()
         used = torch.zeros(len(top), dictionary.d_sae, dtype=torch.bool, device=top.device)
@@ -135,5 +133,5 @@ class LatentSwap(CodeKind):
             near.reshape(shape),
             gap,
             used.scatter_(1, top[:, None], True),
-            lambda latent, used: nearest_unused(latent, frequency, alive & ~used),
+            lambda latent, used: nearest_unused(latent, frequency, alive & ~used, ties=ties),
         )

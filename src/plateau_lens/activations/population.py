@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from plateau_lens._errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
 
@@ -32,6 +34,16 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.activations)
+
+    def first(self, rows: int) -> Population:
+        """The first rows as a population of their own.
+
+        Raises:
+            ConfigError: if there are fewer.
+        """
+        if rows > len(self):
+            raise ConfigError(f"the first {rows} rows of a population of {len(self)}: it has no more")
+        return Population(self.activations[:rows], self.seed)
 
     @cached_property
     def mean(self) -> Float[torch.Tensor, " d_model"]:

@@ -70,6 +70,14 @@ class PairBlock:
         """SAE code of the other prompt's activation."""
         return self.latents.encode(self.other)
 
+    @cached_property
+    def ties(self) -> Int[torch.Tensor, " d_sae"]:
+        """A random place for each latent, the same all over a run: the order of latents that fire equally often."""
+        import torch
+
+        order = rng(self.seed, "frequency-ties", 0).permutation(self.latents.d_sae)
+        return torch.from_numpy(order).to(self.base.device)
+
     @property
     def latents(self) -> Dictionary:
         """The dictionary, or an error that says a run needs one."""

@@ -43,7 +43,7 @@ class SyntheticBaseline(CodeKind):
         if self.collisions == "forbidden":
             require_room(int(may_be_chosen.sum()), active)
         if self.match == "frequency":
-            replaced = self._frequency_matched(active, dictionary.frequency, may_be_chosen, rngs)
+            replaced = self._frequency_matched(active, dictionary.frequency, may_be_chosen, rngs, block.ties)
         else:
             replaced = self._unmatched(active, may_be_chosen, rngs)
         overwrite = self.collisions == "overwrite"
@@ -55,9 +55,11 @@ class SyntheticBaseline(CodeKind):
         frequency: Float[Tensor, " d_sae"],
         may_be_chosen: Bool[Tensor, " d_sae"],
         rngs: list[np.random.Generator],
+        ties: Int[Tensor, " d_sae"],
     ) -> Int[Tensor, "pair rank"]:
         pairs, ranks = active.latent.shape
-        near = nearest_in_frequency(frequency, may_be_chosen, active.latent.flatten(), k=self.neighbours)
+        latents = active.latent.flatten()
+        near = nearest_in_frequency(frequency, may_be_chosen, latents, k=self.neighbours, ties=ties)
         near = near.reshape(pairs, ranks, self.neighbours)
         # The smallest of independent uniform keys is a uniform choice, also among those still unused. Keys are
         # drawn for each code's own length, so that they do not depend on which pairs share a block.
@@ -70,7 +72,7 @@ class SyntheticBaseline(CodeKind):
             near,
             keys.to(active.latent.device),
             used,
-            lambda latent, used: nearest_unused(latent, frequency, may_be_chosen & ~used),
+            lambda latent, used: nearest_unused(latent, frequency, may_be_chosen & ~used, ties=ties),
             reuse=self.collisions == "overwrite",
         )
 

@@ -212,23 +212,31 @@ def _write_shards(
     ``seconds`` in the manifest is the wall time of this, ``engine_seconds`` what of it was spent in the engine, summed
     over workers.
     """
-    sizes = {unit.index: len(unit.pair) for unit in units}
-    total = sum(sizes.values())
-    done = sum(size for index, size in sizes.items() if index in whole)
-    tell("curves", done, total)
+    # Units without paths take no time beside the others: counted with them, they would make a long run seem endless.
+    sizes = {
+        what: {unit.index: len(unit.pair) for unit in units if unit.lays_paths == lays_paths}
+        for what, lays_paths in (("curves", True), ("codes", False))
+    }
+    doing = {unit: what for what, of_it in sizes.items() for unit in of_it}
+    total = {what: sum(of_it.values()) for what, of_it in sizes.items()}
+    done = {what: sum(size for unit, size in of_it.items() if unit in whole) for what, of_it in sizes.items()}
+    tell("curves", done["curves"], total["curves"])
     with closing(shards):
         since = time.perf_counter()
         for shard in shards:
             folder.require_there()
-            written = folder.write_shard(shard.unit, shard.activations, shard.curves, shard.codes)
+            written = folder.write_shard(
+                shard.unit, shard.activations, shard.curves, shard.codes, shard.latents
+            )
             manifest["shards"].update(written)
             manifest["engine_seconds"] += shard.engine_seconds
             manifest["seconds"] += time.perf_counter() - since
             since = time.perf_counter()
             totals = {name: manifest[name] for name in ("seconds", "engine_seconds")}
             folder.enter_shard(written, **totals)
-            done += sizes[shard.unit]
-            tell("curves", done, total)
+            what = doing[shard.unit]
+            done[what] += sizes[what][shard.unit]
+            tell(what, done[what], total[what])
 
 
 def _same_resources(folder: RunFolder, manifest: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:

@@ -50,7 +50,12 @@ def _experiments(config: RunConfig) -> None:
         except ConfigError as error:
             wrong.append(str(error))
             continue
-        if experiment.site is not None:
+        if experiment.needs_sae and (config.sae is None or experiment.site is not None):
+            wrong.append(
+                f"experiments.{label} is about SAE codes at the run's site; set sae.source and leave "
+                f"experiments.{label}.site out, or set experiments.{label}=false"
+            )
+        elif experiment.site is not None:
             wrong += _impossible_elsewhere(label, experiment, labels, config)
         elif experiment.fitted_to is not None:
             wrong.append(

@@ -19,6 +19,8 @@ class Unit:
     experiments: tuple[str, ...]
     """Labels of the experiments."""
     pairs: PairSet
+    lays_paths: bool = True
+    """Whether any of them does."""
 
     @property
     def pair(self) -> tuple[int, ...]:
@@ -47,9 +49,11 @@ def plan(config: RunConfig) -> list[Unit]:
     shared = tuple(label for label in experiments if label not in own)
     for start in range(0, config.pairs if shared else 0, config.unit_size):
         pair = tuple(range(start, min(start + config.unit_size, config.pairs)))
-        units.append(Unit(len(units), shared, PairSet(pair, pair, (1,) * len(pair))))
+        pairs = PairSet(pair, pair, (1,) * len(pair))
+        units.append(Unit(len(units), shared, pairs, any(experiments[label].lays_paths for label in shared)))
     for label, sets in own.items():
-        units += [Unit(len(units) + i, (label,), pairs) for i, pairs in enumerate(sets)]
+        lays_paths = experiments[label].lays_paths
+        units += [Unit(len(units) + i, (label,), pairs, lays_paths) for i, pairs in enumerate(sets)]
     return units
 
 

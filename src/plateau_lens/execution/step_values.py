@@ -45,7 +45,9 @@ def make_statistics(config: RunConfig) -> dict[str, Statistic]:
 
 
 def resolve_statistics(config: RunConfig, folder: RunFolder) -> RunConfig:
-    """Replace the statistics' automatic parameters by numbers, from the curves of the run."""
+    """Replace the statistics' automatic parameters by numbers, from the curves of the run; without any, they stay."""
+    if not folder.has("curves"):
+        return config
     statistics = make_statistics(config)
     responses = RESPONSES.make(config.responses, of="responses")
     automatic = Automatic(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plateau_lens._devices import for_float64
 from plateau_lens._errors import ConfigError
+from plateau_lens.activations.anatomy import anatomies
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.properties import CodeProperties, code_properties
 from plateau_lens.activations.registry import Activations, PairBlock, make_kinds
@@ -37,13 +38,14 @@ CODE_COLUMNS = CodeProperties._fields
 
 @dataclass(frozen=True)
 class Shard:
-    """What one unit leaves on disk."""
+    """What one unit leaves on disk; None of what it does not have."""
 
     unit: int
-    activations: dict[str, np.ndarray]
-    curves: pl.DataFrame
-    codes: pl.DataFrame
-    engine_seconds: float
+    activations: dict[str, np.ndarray] | None = None
+    curves: pl.DataFrame | None = None
+    codes: pl.DataFrame | None = None
+    latents: pl.DataFrame | None = None
+    engine_seconds: float = 0.0
     """Wall time inside the engine."""
 
 
@@ -75,7 +77,8 @@ class _Place(NamedTuple):
 
     engine: SuffixEngine
     block: PairBlock
-    prefix: Prefix
+    prefix: Prefix | None
+    """None where no path is laid."""
     drawn: dict[str, Activations]
     """One activation a pair of each kind that is needed there, by label, as the site has them."""
     engine_seconds: float
@@ -108,9 +111,13 @@ class Worker:
         self.responses = RESPONSES.make(self.config.responses, of="responses")
 
     def compute(self, unit: Unit) -> Shard:
-        """Activations, curves and code properties of the unit's pairs."""
-        pair, prompt, _ = unit.arrays()
+        """Activations, curves and code properties of the unit's pairs, and codes latent by latent."""
         places = {at: self._place(unit, at) for at in dict.fromkeys(map(self._at, unit.experiments))}
+        shard = self._along_paths(unit, places) if unit.lays_paths else Shard(unit.index)
+        return dataclasses.replace(shard, latents=_latent_table(list(self._latents(unit, places))))
+
+    def _along_paths(self, unit: Unit, places: Mapping[At, _Place]) -> Shard:
+        pair, prompt, _ = unit.arrays()
         base = self.population.activations[torch.from_numpy(prompt)]
         activations: dict[str, np.ndarray] = {"pair": pair, "base": _fp32(base)}
         curves: list[_Curves] = []
@@ -119,9 +126,7 @@ class Worker:
             place = places[self._at(label)]
             if experiment.site is not None:
                 activations[f"base.{label}"] = _fp32(place.block.base)
-            labels = experiment.labels(self.config)
-            of_it = {kind: each.activation for kind, each in place.drawn.items() if kind in labels}
-            for path in experiment.paths(Drawn(place.block, of_it, label)):
+            for path in experiment.paths(self._drawn(label, place)) if experiment.lays_paths else ():
                 activations |= {name: _fp32(each) for name, each in path.kept.items()}
                 curves += self._curves(label, path, place, prompt)
         engine_seconds = sum(place.engine_seconds for place in places.values())
@@ -129,8 +134,29 @@ class Worker:
         summarised = any(self.experiments[label].summarised for label in unit.experiments)
         main = places.get(THE_RUNS)
         properties = list(_properties(main.block, main.drawn)) if main and summarised else []
-        table = _curve_table(curves, list(self.responses))
-        return Shard(unit.index, activations, table, _code_table(properties), engine_seconds)
+        tables = {"curves": _curve_table(curves, list(self.responses)), "codes": _code_table(properties)}
+        return Shard(unit.index, activations, **tables, engine_seconds=engine_seconds)
+
+    def _latents(self, unit: Unit, places: Mapping[At, _Place]) -> Iterator[dict[str, Any]]:
+        """Rows of ``latents/part-*.parquet``."""
+        pair, prompt, _ = unit.arrays()
+        for label in unit.experiments:
+            place = places[self._at(label)]
+            for each in self.experiments[label].codes(self._drawn(label, place)):
+                latents, error = place.block.latents, np.full(len(pair), np.nan)
+                if each.read_off is not None:
+                    error = latents.reconstruction_error(each.read_off).cpu().numpy()
+                for row, found in enumerate(anatomies(each.code, latents)):
+                    where = {"pair": int(pair[row]), "prompt": int(prompt[row]), "error": float(error[row])}
+                    yield {"experiment": label, "kind": each.kind, **where, **found._asdict()}
+
+    def _drawn(self, label: str, place: _Place) -> Drawn:
+        """What of a place is an experiment's."""
+        labels = self.experiments[label].labels(self.config)
+        of_it = {kind: each for kind, each in place.drawn.items() if kind in labels}
+        activations = {kind: each.activation for kind, each in of_it.items()}
+        codes = {kind: each.code for kind, each in of_it.items() if each.code is not None}
+        return Drawn(place.block, activations, label, codes)
 
     def _at(self, label: str) -> At:
         experiment = self.experiments[label]
@@ -142,7 +168,7 @@ class Worker:
         engine = self.resources.engine_at(at.site)
         block = self._block(at, pair, prompt, hop)
         since = time.perf_counter()
-        prefix = engine.prefix(self.tokens[torch.from_numpy(prompt)])
+        prefix = engine.prefix(self.tokens[torch.from_numpy(prompt)]) if unit.lays_paths else None
         engine_seconds = time.perf_counter() - since
         labels = dict.fromkeys(
             kind
@@ -199,6 +225,7 @@ class Worker:
 
     def _curves(self, label: str, path: Paths, place: _Place, prompt: np.ndarray) -> Iterator[_Curves]:
         experiment = self.experiments[label]
+        assert place.prefix is not None
         responses = {name: each for name, each in self.responses.items() if experiment.reads(each)}
         apart = (path.target - path.base).double()
         length = torch.linalg.vector_norm(apart, dim=-1)
@@ -269,6 +296,16 @@ def _code_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(
         rows, schema={"pair": pl.Int64, "kind": pl.String, **{n: pl.Float64 for n in numbers}}
     )
+
+
+def _latent_table(rows: list[dict[str, Any]]) -> pl.DataFrame | None:
+    import polars as pl
+
+    cosines = pl.List(pl.Float32)
+    schema = {"experiment": pl.String, "kind": pl.String, "pair": pl.Int64, "prompt": pl.Int64}
+    schema |= {"error": pl.Float64, "active": pl.Int64, "shares": cosines, "to_top": cosines}
+    schema |= {"among": pl.List(pl.UInt32), "mean_among": pl.Float64}
+    return pl.DataFrame(rows, schema=schema) if rows else None
 
 
 def _curve_table(curves: list[_Curves], responses: list[str]) -> pl.DataFrame:

@@ -57,6 +57,8 @@ class Drawn:
     """Label of a kind to its activations, as the site has them."""
     label: str
     """The experiment's, in this run: what the names of `Paths.kept` are told apart by."""
+    codes: Mapping[str, Float[Tensor, "pair d_sae"]] = field(default_factory=dict[str, Any])
+    """Label of a kind whose activations have SAE codes to these codes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +73,19 @@ class Paths:
     ``base``."""
 
 
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """SAE codes of one kind, one a pair, to be described latent by latent in ``latents/part-*.parquet``."""
+
+    kind: str | None
+    """Label of the kind; None for the pairs' own activations."""
+    code: Float[Tensor, "pair d_sae"]
+    read_off: Float[Tensor, "pair d_model"] | None = None
+    """The activations that the codes were read off; None for codes that are made, and then have no error."""
+
+
 class Experiment(Described):
-    """One experiment. Fields are its parameters; `paths` lays its paths."""
+    """One experiment. Fields are its parameters; `paths` lays its paths, `codes` says which codes are described."""
 
     title: ClassVar[str] = ""
     """What headings call it, e.g. ``Toward``; the name with a capital unless given."""
@@ -82,6 +95,9 @@ class Experiment(Described):
     """Whether its curves are measured and summarised in tables; False for those that are only shown."""
     varies: ClassVar[Literal["target", "base"]] = "target"
     """Which end of a path is of a kind."""
+    lays_paths: ClassVar[bool] = True
+    """False for one that needs no more of the model than its pairs' activations: no pass."""
+    needs_sae: ClassVar[bool] = False
     usual_kinds: ClassVar[tuple[str, ...]] = ()
     """Names of the kinds that ``kinds: auto`` stands for; none of them named: all that the run has."""
 
@@ -135,6 +151,10 @@ class Experiment(Described):
     def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """Its paths, one set a kind."""
         raise NotImplementedError
+
+    def codes(self, drawn: Drawn) -> Iterator[Codes]:
+        """Codes to be described latent by latent, one set a kind; none, unless it says otherwise."""
+        yield from ()
 
     @property
     def heading(self) -> str:

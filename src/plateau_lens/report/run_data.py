@@ -23,7 +23,10 @@ from plateau_lens.steps.registry import STATISTICS, Statistic
 REFERENCE = "model-generated"
 """The kind that every other one is measured against."""
 
-PAPER_ORDER = (REFERENCE, "random", "synthetic-baseline", "synthetic-structured", "sae-reconstruction")
+PAPER_ORDER = (
+    *(REFERENCE, "random", "synthetic-random", "synthetic-baseline"),
+    *("structured-without-cosine", "synthetic-structured", "sae-reconstruction"),
+)
 
 D = TypeVar("D", bound=Described)
 

@@ -10,6 +10,8 @@
     curves/part-*.parquet   experiment, kind, schedule, pair, prompt, base_norm, distance, last_step, l2, kl, js
                             list<float32>
     codes/part-*.parquet    pair, kind, active, top_share, top_cosine, log10_frequency, norm, distance
+    latents/part-*.parquet  experiment, kind (null: the prompt's own), pair, prompt, error, active, mean_among,
+                            shares and to_top list<float32>, among list<uint32> (`activations.anatomy`)
     steps.parquet           experiment, kind, schedule, pair, response, statistic, value, censored
 """
 
@@ -98,6 +100,11 @@ class ShardNames(NamedTuple):
     activations: str
     curves: str
     codes: str
+    latents: str
+
+
+_TOGETHER = (frozenset({"activations", "curves", "codes"}), frozenset({"latents"}))
+"""Parts that a unit has all of or none: those of its paths, and those of its codes alone."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +250,8 @@ class RunFolder:
         """All curves, unread, some shards at a time: about `PAIRS_A_BLOCK` pairs, whatever the run's size."""
         import polars as pl
 
+        if not self.has("curves") and self.has("latents"):
+            return  # nothing was pushed
         names = self._part("curves")
         shards = max(1, PAIRS_A_BLOCK // self.config().unit_size)
         for start in range(0, len(names), shards):
@@ -253,6 +262,21 @@ class RunFolder:
         import polars as pl
 
         return pl.read_parquet(self._part("codes"), glob=False).sort("kind", "pair")
+
+    def latents(self) -> pl.DataFrame:
+        """One row a code, latent by latent; ``kind`` is null for a prompt's own activation.
+
+        See `plateau_lens.activations.anatomy.Anatomy` for the columns that describe it; ``error`` is the relative error
+        with which the SAE reconstructs the activation that the code was read off, NaN for a code that was made.
+        """
+        import polars as pl
+
+        order = ("experiment", "kind", "pair")
+        return pl.read_parquet(self._part("latents"), glob=False).sort(order, nulls_last=False)
+
+    def has(self, part: str) -> bool:
+        """Whether any unit that was computed so far has left this part, e.g. ``codes``."""
+        return any(name.startswith(f"{part}/") for name in self.manifest().get("shards", {}))
 
     def activations(self) -> Generator[dict[str, np.ndarray]]:
         """Blocks of activations, one a shard: name to array [n, d_model], and ``pair`` [n]."""
@@ -375,17 +399,27 @@ class RunFolder:
         return self.path / name
 
     def write_shard(
-        self, unit: int, activations: Mapping[str, np.ndarray], curves: pl.DataFrame, codes: pl.DataFrame
+        self,
+        unit: int,
+        activations: Mapping[str, np.ndarray] | None = None,
+        curves: pl.DataFrame | None = None,
+        codes: pl.DataFrame | None = None,
+        latents: pl.DataFrame | None = None,
     ) -> dict[str, str]:
-        """Write one unit's files whole and return their checksums by relative name."""
+        """Write one unit's files whole, those that it has, and return their checksums by relative name."""
         from safetensors.numpy import save_file
 
         names = self.shard_names(unit)
-        with whole_file(self.path / names.activations) as temporary:
-            save_file(dict(activations), temporary)
-        self.write_table(names.curves, curves)
-        self.write_table(names.codes, codes)
-        return {name: sha256(self.path / name) for name in names}
+        written: list[str] = []
+        if activations is not None:
+            with whole_file(self.path / names.activations) as temporary:
+                save_file(dict(activations), temporary)
+            written.append(names.activations)
+        for name, table in ((names.curves, curves), (names.codes, codes), (names.latents, latents)):
+            if table is not None:
+                self.write_table(name, table)
+                written.append(name)
+        return {name: sha256(self.path / name) for name in written}
 
     @staticmethod
     def shard_names(unit: int) -> ShardNames:
@@ -394,15 +428,21 @@ class RunFolder:
             f"activations/part-{unit:05d}.safetensors",
             f"curves/part-{unit:05d}.parquet",
             f"codes/part-{unit:05d}.parquet",
+            f"latents/part-{unit:05d}.parquet",
         )
 
     def whole_shards(self, checksums: Mapping[str, str]) -> set[int]:
         """Units whose files are all there and match their checksums; the rest has to be computed (again)."""
-        found: set[int] = set()
-        for name in checksums:
-            if not name.startswith("curves/"):
-                continue
-            unit = int(name.removeprefix("curves/part-").removesuffix(".parquet"))
-            if all(_holds(self.path / each, checksums.get(each)) for each in self.shard_names(unit)):
-                found.add(unit)
-        return found
+        parts: dict[int, set[str]] = {}
+        broken: set[int] = set()
+        for name, digest in checksums.items():
+            part, _, file = name.partition("/")
+            unit = int(file.removeprefix("part-").partition(".")[0])
+            parts.setdefault(unit, set()).add(part)
+            if not _holds(self.path / name, digest):
+                broken.add(unit)
+        return {
+            unit
+            for unit, found in parts.items()
+            if unit not in broken and all(each <= found or not each & found for each in _TOGETHER)
+        }

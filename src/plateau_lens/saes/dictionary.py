@@ -119,6 +119,15 @@ class Dictionary:
             return float("nan")
         return float((total.square().sum() - n) / (n * (n - 1)))
 
+    def reconstruction_error(self, activations: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
+        """``|x - decode(encode(x))| / |x - bias|``, one an activation, from 0 for a perfect reconstruction, in float64.
+
+        An empty code decodes to the bias and has an error of 1. NaN or infinite for an activation at the bias.
+        """
+        wide = activations.double()
+        off = torch.linalg.vector_norm(wide - self.decode(self.encode(activations)).double(), dim=-1)
+        return off / torch.linalg.vector_norm(wide - self.bias.double(), dim=-1)
+
     def explained_variance(self, activations: Float[Tensor, "row d_model"], *, batch: int = 128) -> float:
         """``1 - sum |x - x_hat|^2 / sum |x - mean|^2`` over rows and d_model, at most 1, in float64."""
         residual = total = 0.0

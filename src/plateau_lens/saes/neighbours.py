@@ -15,17 +15,20 @@ def nearest_in_frequency(
     latents: Int[Tensor, " row"],
     *,
     k: int,
+    ties: Int[Tensor, " d_sae"],
 ) -> Int[Tensor, "row k"]:
     """The ``k`` alive latents nearest to each given one in firing frequency, nearest first.
 
-    Nearness is ``|f_i - f_j|``; a latent is never its own neighbour, and dead ones are nobody's. Ties keep
-    the order of (frequency, index).
+    Nearness is ``|f_i - f_j|``; a latent is never its own neighbour, and dead ones are nobody's. Latents of equal
+    frequency stand in the order of ``ties``: an SAE's indices are no random order, and a frequency that was counted on
+    few prompts is that of many latents.
 
     Args:
         frequency: share of tokens each latent is active on.
         alive: which latents may be chosen.
         latents: whose neighbours are wanted.
         k: how many.
+        ties: a place for each latent, all of them different; see `plateau_lens.activations.registry.PairBlock.ties`.
 
     Raises:
         ResourceError: if fewer than ``k`` others are alive.
@@ -36,6 +39,7 @@ def nearest_in_frequency(
             f"{len(candidates)} latents are alive, but {k} neighbours of one of them are needed; "
             "choose another SAE, or measure its firing frequency on more prompts"
         )
+    candidates = candidates[ties[candidates].argsort()]
     order = candidates[frequency[candidates].argsort(stable=True)]
     sorted_frequency = frequency[order]
     # Itself included, the k nearest lie within k places either side of where the latent would be inserted.
@@ -54,9 +58,16 @@ def nearest_in_frequency(
 
 
 def nearest_unused(
-    latent: Int[Tensor, ""], frequency: Float[Tensor, " d_sae"], free: Bool[Tensor, " d_sae"]
+    latent: Int[Tensor, ""],
+    frequency: Float[Tensor, " d_sae"],
+    free: Bool[Tensor, " d_sae"],
+    *,
+    ties: Int[Tensor, " d_sae"],
 ) -> Int[Tensor, ""]:
-    """Of the latents that are free, the one nearest to ``latent`` in firing frequency, itself apart."""
+    """Of the latents that are free, the one nearest to ``latent`` in firing frequency, itself apart.
+
+    Of equally near ones, the first in the order of ``ties``.
+    """
     gap = (frequency - frequency[latent]).abs().masked_fill(~free, torch.inf)
     gap[latent] = torch.inf
-    return gap.argmin()
+    return ties.masked_fill(gap > gap.min(), len(ties)).argmin()

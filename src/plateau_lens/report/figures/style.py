@@ -36,23 +36,25 @@ class KindStyle:
 
 
 _SOLID: Dash = (0, ())
+# Apart for normal, red-, green- and blue-blind readers alike, most of all random and structured.
 _PAPER = {
-    "model-generated": KindStyle("#E8710A", _SOLID, "o"),
-    "random": KindStyle("#2166AC", (0, (5, 1.6)), "s"),
-    "synthetic-baseline": KindStyle("#7B3294", (0, (1, 1.1)), "^"),
-    "synthetic-structured": KindStyle("#1B8A3D", (0, (6, 1.4, 1, 1.4)), "D"),
-    "sae-reconstruction": KindStyle("#3A3A3A", (0, (3, 1.2, 1, 1.2, 1, 1.2)), "v"),
+    "model-generated": KindStyle("#F15A09", _SOLID, "o"),
+    "random": KindStyle("#0A30A9", (0, (5, 1.6)), "s"),
+    "synthetic-random": KindStyle("#2BC0EA", (0, (2.5, 1.0)), ">"),
+    "synthetic-baseline": KindStyle("#954997", (0, (1, 1.1)), "^"),
+    "structured-without-cosine": KindStyle("#B4BE5A", (0, (7, 1.2, 2.5, 1.2)), "d"),
+    "synthetic-structured": KindStyle("#058257", (0, (6, 1.4, 1, 1.4)), "D"),
+    "sae-reconstruction": KindStyle("#1A1A1A", (0, (3, 1.2, 1, 1.2, 1, 1.2)), "v"),
 }
-# Paul Tol's "muted" scheme, less the hues the paper's kinds already have: safe for the colour-blind.
-_COLOURS = ("#CC6677", "#44AA99", "#882255", "#999933", "#6FB7DE", "#B59B3C", "#AA4499")
+_COLOURS = ("#CC6677", "#44AA99", "#882255", "#E78AC3", "#7A5230")
 _DASHES: tuple[Dash, ...] = ((0, (8, 2)), (0, (2, 1)), _SOLID, (0, (4, 1, 1, 1)))
-_MARKERS = ("P", "X", "*", "<", ">", "h", "p", "d", "8")
+_MARKERS = ("P", "X", "*", "<", "h", "p", "8")
 
 
 def kind_styles(kinds: Sequence[str]) -> dict[str, KindStyle]:
     """A style for every label: the paper's own kinds always look the same, others take the next one free.
 
-    Colours, dashes and markers cycle with lengths that share no factor, so the first 252 labels differ.
+    Colours, dashes and markers cycle with lengths that share no factor, so the first 140 labels differ.
     """
     others = [kind for kind in kinds if kind not in _PAPER]
     further = {

@@ -117,7 +117,7 @@ def controls(data: RunData) -> Controls:
     """
     if data.config.sae is None:
         raise RunFolderError("the run has no SAE, so that no activation has a code")
-    if not any(name.startswith("codes/") for name in data.folder.manifest().get("shards", {})):
+    if not data.folder.has("codes"):
         raise RunFolderError(
             f"{data.folder.path.name} has no codes/: it is of an earlier version, or unfinished"
         )

@@ -31,7 +31,9 @@ class ExamplesSection(Section):
 
     def __init__(self, data: RunData):
         super().__init__(data)
-        self.shown = [label for label, each in data.experiments.items() if not each.summarised]
+        self.shown = [
+            label for label, each in data.experiments.items() if each.lays_paths and not each.summarised
+        ]
         if not self.shown:
             raise RunFolderError("the run has no experiment whose single curves are to be shown ('examples')")
 
