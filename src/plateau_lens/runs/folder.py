@@ -242,14 +242,10 @@ class RunFolder:
 
     def scan_curves(self) -> pl.LazyFrame:
         """All curves, unread: filter and select, then ``collect()``. For large runs see `curve_blocks`."""
-        import polars as pl
-
         return _scan(self._part("curves"))
 
     def curve_blocks(self) -> Generator[pl.LazyFrame]:
         """All curves, unread, some shards at a time: about `PAIRS_A_BLOCK` pairs, whatever the run's size."""
-        import polars as pl
-
         if not self.has("curves") and self.has("latents"):
             return  # nothing was pushed
         names = self._part("curves")
