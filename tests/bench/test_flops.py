@@ -14,6 +14,7 @@ from plateau_lens.bench.flops import suffix_flops
 from plateau_lens.bench.paths import random_paths
 from plateau_lens.bench.probes import best_rate, probes
 from plateau_lens.bench.random_gpt2 import random_gpt2
+from plateau_lens.models import onednn
 
 WIDE = {
     "gpt2": {"n_embd": 128},
@@ -25,6 +26,12 @@ WIDE = {
 @pytest.fixture(scope="module", params=WIDE)
 def engine(request: pytest.FixtureRequest, make_tiny_model: Callable[..., Any]) -> SuffixEngine:
     return SuffixEngine(make_tiny_model(request.param, **WIDE[request.param]), "blocks.1.hook_resid_pre")
+
+
+@pytest.fixture(autouse=True)
+def by_torchs_own_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its counter does not know oneDNN's."""
+    monkeypatch.setattr(onednn, "available", lambda: False)
 
 
 @pytest.mark.parametrize("n_ctx", [10, 128])

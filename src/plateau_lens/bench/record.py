@@ -24,6 +24,7 @@ from plateau_lens.bench.targets import judge
 from plateau_lens.bench.timing import Ratio, Work, interleaved, ratio
 from plateau_lens.bench.transformer_lens import TransformerLens
 from plateau_lens.bench.unembeddings import unembeddings
+from plateau_lens.models import memory
 from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.sources import load_model
 from plateau_lens.models.suffix import SuffixEngine
@@ -107,6 +108,7 @@ class _Bench:
     def __init__(self, model: PreTrainedModel, sizes: Sizes, tell: Callable[[str], None]):
         self.sizes = sizes
         self.tell = tell
+        memory.keep()  # as a run does
         self.engine = SuffixEngine(model, SITE)
         self.half = SuffixEngine(model, SITE, matmul="bfloat16")
         longest = getattr(model.config.get_text_config(), "max_position_embeddings", LONG)

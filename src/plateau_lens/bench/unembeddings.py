@@ -12,7 +12,7 @@ from plateau_lens.bench.flops import unembedding
 from plateau_lens.bench.paths import Paths
 from plateau_lens.models.suffix import SuffixEngine
 
-PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul")
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "_linear_pointwise")
 
 
 class _Unembeddings(TorchDispatchMode):

@@ -22,6 +22,7 @@ from plateau_lens.activations.registry import Activations, PairBlock, make_kinds
 from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
 from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Paths
+from plateau_lens.models import memory
 from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix, SuffixEngine
 from plateau_lens.numerics.schedules import last_usable_step, offsets
@@ -88,6 +89,7 @@ class Worker:
     """Computes units. Results depend on the prepared run and the unit, not on what was computed before."""
 
     def __init__(self, prepared: Prepared, resources: Resources):
+        memory.keep()
         self.config = prepared.config
         self.top_cosine = prepared.top_cosine
         self.resources = resources

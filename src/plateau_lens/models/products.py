@@ -7,9 +7,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from plateau_lens._errors import ConfigError, nearest
+from plateau_lens.models import interventions, onednn
 
 Matmul = Literal["full", "tf32", "bfloat16"]
 MATMULS: tuple[Matmul, ...] = ("full", "tf32", "bfloat16")
@@ -24,7 +26,8 @@ COARSE = (
 class Products:
     """Computes the products inside `computing` in fewer bits; the residual stream stays as wide as the model.
 
-    * ``full``: nothing is changed.
+    * ``full``: as the model does; on a CPU perhaps by another library, to within rounding (see
+      `plateau_lens.models.onednn`).
     * ``tf32``: float32 products of a CUDA device in TensorFloat-32 (10 bits of mantissa, float32 sums); the
       unembedding's stay in float32, since the base's own logits come from them.
     * ``bfloat16``: products with weight matrices take and give bfloat16 (8 bits of mantissa) and sum in float32.
@@ -50,6 +53,7 @@ class Products:
             )
         if matmul == "tf32" and parameter.device.type != "cuda":
             raise ConfigError("matmul='tf32' is a mode of CUDA devices; use 'full', or 'bfloat16'")
+        self.model = model
         self.matmul = matmul
         self.device_type = parameter.device.type
         self._narrow = _narrow_weights(model) if matmul == "bfloat16" else []
@@ -58,10 +62,18 @@ class Products:
         """The weights that products with ``module`` take inside `computing`."""
         return next((weight for swapped, weight in self._narrow if swapped is module), module.weight)
 
+    def product(self, x: Float[Tensor, "row d_in"], weight: Float[Tensor, "d_out d_in"]) -> Tensor:
+        """``x weight^T``, weights being some of `weight_of`."""
+        return onednn.product(x, weight) if onednn.usable(weight) else x @ weight.T
+
     @contextmanager
     def computing(self) -> Generator[None]:
         """Whatever the model computes inside is computed this way."""
         with ExitStack() as stack:
+            if self.matmul == "full":
+                for module in self.model.modules():
+                    if (forward := onednn.stand_in(module)) is not None:
+                        stack.enter_context(interventions.forwarding(module, forward))
             if self.matmul == "tf32":
                 stack.enter_context(_tf32())
             if self.matmul == "bfloat16":

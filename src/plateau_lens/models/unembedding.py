@@ -112,11 +112,8 @@ class Unembedding:
         # Of each block of tokens, relative to its largest logit of step 0: the sum of the probabilities of step 0,
         # their sum times the change, and the logarithm of the sum of each step's.
         peaks, sums, changes, log_sums = ([] for _ in range(4))
-        buffer = rows.new_empty(len(rows) * width)
         for tokens in blocks:
-            block = weight[tokens]
-            d = torch.mm(rows, block.T, out=buffer[: len(rows) * len(block)].view(len(rows), -1))
-            d = d.to(wide).view(pairs, steps, -1)
+            d = products.product(rows, weight[tokens]).to(wide).view(pairs, steps, -1)
             logits = d[:, 0].clone() if shared else nn.functional.linear(base, layer.weight[tokens]).to(wide)
             if bias is not None:
                 logits += bias[tokens]
@@ -126,7 +123,8 @@ class Unembedding:
             p = logits.exp()
             peaks.append(peak[:, 0])
             sums.append(p.sum(dim=-1))
-            changes.append((d @ p[..., None])[..., 0])
+            # A row times a matrix: the same sums, the other way round, take four times as long.
+            changes.append((p[:, None] @ d.mT)[:, 0])
             log_sums.append(_logsumexp_(d.add_(logits[:, None])))
         peak = double(torch.stack(peaks))
         log_total = (peak + double(torch.stack(sums)).log()).logsumexp(dim=0)
