@@ -15,6 +15,7 @@ from synthetic_runs import write_hills
 from plateau_lens import RunFolderError
 from plateau_lens.report import run_data
 from plateau_lens.report.figures import style
+from plateau_lens.report.figures.ladder import draw_ladder
 from plateau_lens.report.sections import ladder
 from plateau_lens.report.sections import summary as tables
 from plateau_lens.report.sections.registry import Drawing, Skipped
@@ -126,3 +127,19 @@ def test_what_has_no_ladder_says_why(run_path: Path, overrides: dict[str, object
         found = Skipped("ladder", str(error))
     assert isinstance(found, Skipped)
     assert reason in found.reason
+
+
+def test_a_kind_that_one_experiment_leaves_out_has_a_row_that_is_empty_there(folder: RunFolder) -> None:
+    data = run_data.load(folder)
+    (_, toward), (_, whole) = ladder.parts(ladder.ladder(data))
+    fewer = whole.filter(pl.col("kind") != "own")
+    for panels in ([("toward", toward), ("from", fewer)], [("from", fewer), ("toward", toward)]):
+        figure = draw_ladder(panels, style.kind_styles(data.kinds), random="random")
+        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert sorted(labels) == sorted(toward["kind"].to_list())
+        assert labels[-2:] == ["isotropic", "random"]
+        drawn = {title: axes for (title, _), axes in zip(panels, figure.axes[::2], strict=True)}
+        marks = {
+            title: sum(line.get_marker() != "None" for line in axes.lines) for title, axes in drawn.items()
+        }
+        assert (marks["toward"], marks["from"]) == (6, 5)

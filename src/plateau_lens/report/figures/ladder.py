@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PLACES = ("top", "rung", "control")
+"""Of a row, from the top down."""
 _ROW = 0.145
 """Inches a row."""
 _SCORE = 0.4
@@ -33,22 +35,23 @@ def draw_ladder(
     the distance of random.
 
     Args:
-        panels: title, and the rows of one group of ``ladder.ladder``; all of the same kinds.
+        panels: title, and the rows of one group of ``ladder.ladder``. A kind that only one of them has is left
+            empty in the other.
         styles: how each kind is drawn.
         random: label of the kind whose realism is 0.
     """
     from matplotlib.figure import Figure
 
-    kinds = [str(kind) for kind in panels[0][1]["kind"]]
-    places = panels[0][1]["place"].to_list()
-    heights = _heights(places)
+    places = _places(rows for _, rows in panels)
+    heights = _heights(list(places.values()))
+    at = dict(zip(places, heights, strict=True))
     with paper_style():
         height = 0.62 + _ROW * (heights[-1] + 1)
         figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
         grid = figure.subplots(1, 2 * len(panels), sharey=True, width_ratios=[1, _SCORE] * len(panels))
         for axes, scores, (title, rows) in zip(grid[::2], grid[1::2], panels, strict=True):
-            _draw_panel(axes, rows, heights, styles, random)
-            _write_scores(scores, rows, heights)
+            _draw_panel(axes, rows, at, styles, random)
+            _write_scores(scores, rows, at)
             axes.set_title(title, loc="left")
             for above, below in itertools.pairwise(heights):
                 if below - above > 1:
@@ -59,10 +62,18 @@ def draw_ladder(
         grid[0].set(
             ylim=(heights[-1] + 0.6, -0.6),
             yticks=heights,
-            yticklabels=[drawable(kind, 22) for kind in kinds],
+            yticklabels=[drawable(kind, 22) for kind in places],
         )
         figure.supxlabel("KS distance to model-generated", fontsize=7.5)
     return figure
+
+
+def _places(panels: Iterable[pl.DataFrame]) -> dict[str, str]:
+    """Every kind that a panel has to its place: what is at the top first, controls last."""
+    found = {
+        str(kind): str(place) for rows in panels for kind, place in rows.select("kind", "place").iter_rows()
+    }
+    return dict(sorted(found.items(), key=lambda item: PLACES.index(item[1])))
 
 
 def _heights(places: Sequence[str]) -> list[float]:
@@ -74,12 +85,12 @@ def _heights(places: Sequence[str]) -> list[float]:
 
 
 def _draw_panel(
-    axes: Axes, rows: pl.DataFrame, heights: Sequence[float], styles: dict[str, KindStyle], random: str | None
+    axes: Axes, rows: pl.DataFrame, at: Mapping[str, float], styles: dict[str, KindStyle], random: str | None
 ) -> None:
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    for y, row in zip(heights, rows.iter_rows(named=True), strict=True):
-        far = of(row, "ks")
+    for row in rows.iter_rows(named=True):
+        y, far = at[str(row["kind"])], of(row, "ks")
         style = styles.get(str(row["kind"]))
         colour = style.colour if style else "#222222"
         if style is None:
@@ -98,10 +109,18 @@ def _draw_panel(
         )
 
 
-def _write_scores(axes: Axes, rows: pl.DataFrame, heights: Sequence[float]) -> None:
+def _write_scores(axes: Axes, rows: pl.DataFrame, at: Mapping[str, float]) -> None:
     axes.set_axis_off()
     axes.set_title("realism", loc="right")
-    for y, row in zip(heights, rows.iter_rows(named=True), strict=True):
+    for row in rows.iter_rows(named=True):
         if row["place"] != "top":
             text = render.number(float(row["realism_ks"]), 2).replace("-", "\N{MINUS SIGN}")
-            axes.text(1.0, y, text, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=7)
+            axes.text(
+                1.0,
+                at[str(row["kind"])],
+                text,
+                transform=axes.get_yaxis_transform(),
+                ha="right",
+                va="center",
+                fontsize=7,
+            )
