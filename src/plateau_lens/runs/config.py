@@ -283,9 +283,9 @@ def _started(table: dict[str, Any], below: tuple[Path, ...]) -> dict[str, Any]:
 
 def _follow_kinds(base: dict[str, Any], kinds: Any) -> None:
     """What a run starts from may limit an experiment to some of its kinds: of those, the ones that there still are."""
-    experiments = base.get("experiments")
     there = _listed({"kinds": kinds}, "kinds")
-    if not isinstance(experiments, Mapping) or not isinstance(there, Mapping):
+    experiments: dict[str, Any] | Any = base.get("experiments")
+    if not isinstance(experiments, dict):
         return
     for label, given in experiments.items():
         if isinstance(given, Mapping) and isinstance(given.get("kinds"), list):
