@@ -176,7 +176,12 @@ class RunData:
 
     def _curves_of(self, kind: str, experiment: str, schedule: str, response: str) -> KindCurves:
         blocks = list(self._blocks_of(kind, experiment, schedule, response))
-        return KindCurves(kind, *(np.concatenate([block[i] for block in blocks]) for i in (1, 2, 3)))
+        return KindCurves(
+            kind,
+            np.concatenate([each.response for each in blocks]),
+            np.concatenate([each.last for each in blocks]),
+            np.concatenate([each.prompt for each in blocks]),
+        )
 
     def _blocks_of(self, kind: str, experiment: str, schedule: str, response: str) -> Iterator[KindCurves]:
         where = {"experiment": experiment, "kind": kind, "schedule": schedule}

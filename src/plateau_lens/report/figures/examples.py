@@ -141,7 +141,9 @@ def _draw_column(axes: Axes, column: Column, styles: dict[str, KindStyle], promp
         _draw_steps(axes, own.response, StepValues(steps.value[mine], steps.flags[mine]), style)
         defined = mine & ~np.isnan(steps.value)
         if prompt is not None and defined.any():
-            axes.axvline(steps.value[defined].mean(), color=style.colour, linestyle=_MEAN, linewidth=1.1)
+            axes.axvline(
+                float(steps.value[defined].mean()), color=style.colour, linestyle=_MEAN, linewidth=1.1
+            )
     axes.set(ylabel=column.y_label)
     axes.set_xlim(0, column.curves[0].response.shape[1] - 1)
     axes.set_ylim(bottom=0)
@@ -196,5 +198,5 @@ def _dashed(colour: str) -> Line2D:
 
 def _draw_legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], most: int = 4) -> None:
     """Entries fill column after column."""
-    handles, labels = zip(*entries, strict=True)
+    handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
     figure.legend(handles, labels, loc="outside upper center", ncols=min(most, legend_columns(labels)))

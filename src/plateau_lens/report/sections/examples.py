@@ -67,7 +67,9 @@ def draw(
     data: RunData, experiment: str, figure: str = FIGURE, grid: str = GRID
 ) -> tuple[Drawing | Skipped, Drawing | Skipped]:
     """Figure 1 and its grid, on the absolute schedule if the run has it there, and its mean as well."""
-    mean_of = next((label for label, each in data.experiments.items() if each.name == ALL), "")
+    site = data.experiments[experiment].site
+    of_all = (label for label, each in data.experiments.items() if each.name == ALL and each.site == site)
+    mean_of = next(of_all, "")
     for schedule in sorted(SCHEDULES, key=lambda each: each not in _schedules(data, mean_of)):
         shown = Shown(schedule, _columns(data, experiment, mean_of, schedule))
         if shown.columns:
