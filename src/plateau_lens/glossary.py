@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
+PAPER: Final = "arXiv 2409.15019v2"
+"""The edition of the paper whose figures, tables and sections are cited."""
+
 Schedule = Literal["absolute", "relative"]
 SCHEDULES: Final[tuple[Schedule, ...]] = get_args(Schedule)
 

@@ -6,17 +6,12 @@ from collections.abc import Iterator
 
 from plateau_lens.report.build import build_sections
 from plateau_lens.report.run_data import RunData
+from plateau_lens.report.sections import examples
 from plateau_lens.report.sections.distributions import DISTRIBUTIONS
 from plateau_lens.report.sections.registry import Drawing, Skipped
 
-NAMES = (
-    "figure-1",
-    *(each.name for each in DISTRIBUTIONS),
-    "figure-ladder",
-    "figure-ap-sensitivity",
-    "figure-controls",
-)
-"""Of a run that has everything, in the order in which they are shown."""
+OF_ANY_WHOLE_RUN = (examples.FIGURE, examples.GRID, *(each.name for each in DISTRIBUTIONS))
+"""What a run of every experiment, schedule and paper's kind has, whatever other sections there are."""
 
 
 def drawings(data: RunData) -> Iterator[Drawing | Skipped]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import drawn_figures as figures
@@ -19,18 +20,27 @@ def test_report_writes_everything_it_lists(whole: tuple[RunFolder, Report]) -> N
     names = {path.relative_to(folder.path).as_posix() for path in (*report.tables, *report.figures)}
     assert {"tables/summary.csv", "tables/ap-sensitivity.csv", "tables/ap-sensitivity.md"} <= names
     wanted = {
-        f"tables/{name}.{form}" for name in ("claims", "ladder", "controls") for form in ("csv", "md", "tex")
+        f"tables/{name}.{form}"
+        for name in ("claims", "ladder", "controls", "paper-tables")
+        for form in ("csv", "md", "tex")
     }
     assert wanted <= names
-    assert {f"figures/{name}.{form}" for name in figures.NAMES for form in ("png", "pdf")} <= names
+    drawn = [path.stem for path in report.figures if path.suffix == ".png"]
+    assert set(figures.OF_ANY_WHOLE_RUN) <= set(drawn)
+    assert [path.stem for path in report.figures if path.suffix == ".pdf"] == drawn
     assert report.page == folder.path / "report.html"
-    assert report.skipped == ()
+    assert not {reason.split(":")[0] for reason in report.skipped} & set(figures.OF_ANY_WHOLE_RUN)
     for path in (*report.tables, *report.figures):
         assert path.stat().st_size > 100, path
     captions = (folder.path / "figures" / "captions.md").read_text()
-    assert all(f"**{name}**" in captions for name in figures.NAMES)
-    assert captions.count("Size: 6.9 x ") == len(figures.NAMES) - 1
-    assert captions.count("Size: 3.4 x ") == 1
+    told = r"\*\*(.+?)\*\* \(.+?\)\. (.+? of arXiv 2409\.15019v2, of this run|Not a figure of the paper)\. "
+    sized = r".+ Size: (?:6\.9|3\.4) x \d\.\d in, .+"
+    found = re.findall(f"^{told}{sized}$", captions, re.MULTILINE)
+    assert [name for name, _ in found] == drawn
+    whose = dict(found)
+    for name, number in (("figure-1", "1"), ("figure-2", "2"), ("figure-c1", "C.1"), ("figure-d1", "D.1")):
+        assert whose[name] == f"Figure {number} of arXiv 2409.15019v2, of this run"
+    assert whose["figure-1-grid"] == "Not a figure of the paper"
 
 
 def test_report_leaves_nothing_half_written(whole: tuple[RunFolder, Report]) -> None:

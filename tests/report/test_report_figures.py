@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from pathlib import Path
 
 import drawn_figures as figures
@@ -15,6 +16,7 @@ from synthetic_runs import KINDS, cliff, curve_rows, write_hills, write_run
 from plateau_lens.report import run_data
 from plateau_lens.report.figures import style
 from plateau_lens.report.figures.distributions import Row, draw_distributions
+from plateau_lens.report.paper_kinds import FOUR, labels_of, own_labels
 from plateau_lens.report.run_data import Sample
 from plateau_lens.report.sections import distributions, examples, sensitivity
 from plateau_lens.report.sections.registry import MOST_KINDS, Drawing, Skipped
@@ -43,14 +45,14 @@ def test_cumulative_ends_below_one_by_the_censored_share() -> None:
     assert "model-generated (n = 4, 25 % cens.)" in drawn(figure)
 
 
-def test_histogram_sums_to_the_share_that_is_seen_and_bins_are_shared() -> None:
+def test_histogram_counts_the_pairs_that_are_seen_and_bins_are_shared() -> None:
     samples = (
         sample("model-generated", [10, 12, 30, 40]),
         sample("random", [50, 60, np.nan, 70], [False, False, True, False]),
     )
     figure = draw_distributions([Row(samples, "MS step")], STYLES)
     outlines = [patch.get_data() for patch in figure.axes[0].patches if not patch.get_fill()]
-    assert [sum(each.values) for each in outlines] == pytest.approx([1.0, 0.75])
+    assert [sum(each.values) for each in outlines] == [4, 3]
     assert np.array_equal(outlines[0].edges, outlines[1].edges)
 
 
@@ -151,10 +153,10 @@ def test_a_long_prompt_shows_its_end() -> None:
 
 def test_figures_of_prompts_with_marks_that_are_not_seen_are_saved_in_every_form(run_path: Path) -> None:
     folder = example_run(run_path, prompts=["\ufefffirst", "sec\u202eond\x1b\U0001f600"])
-    drawing = examples.draw(run_data.load(folder), "examples")
-    assert isinstance(drawing, Drawing)
-    for form in ("png", "pdf", "svg"):
-        style.save(drawing.figure, io.BytesIO(), form)
+    for drawing in examples.draw(run_data.load(folder), "examples"):
+        assert isinstance(drawing, Drawing)
+        for form in ("png", "pdf", "svg"):
+            style.save(drawing.figure, io.BytesIO(), form)
 
 
 def example_run(
@@ -176,8 +178,8 @@ def example_run(
     )
 
 
-def test_figure_1_marks_ms_steps_and_their_mean(run_path: Path) -> None:
-    drawing = examples.draw(run_data.load(example_run(run_path)), "examples")
+def test_the_grid_marks_ms_steps_and_their_mean(run_path: Path) -> None:
+    (_, drawing) = examples.draw(run_data.load(example_run(run_path)), "examples")
     assert isinstance(drawing, Drawing)
     axes = drawing.figure.axes
     assert len(axes) == 4
@@ -196,18 +198,110 @@ def test_figure_1_marks_ms_steps_and_their_mean(run_path: Path) -> None:
     assert "KL divergence (nats)" in texts
 
 
-def test_figure_1_shows_no_more_bases_than_fit(run_path: Path) -> None:
+def test_the_grid_shows_no_more_bases_than_fit(run_path: Path) -> None:
     bases = examples.MOST_BASES + 2
     curves = curve_rows(
         "examples", "random", "relative", {"l2": cliff([30] * bases, 30.0)}, prompt=list(range(bases))
     )
     overrides = {"experiments": ["examples"], "examples": {"kinds": ["random"]}, "responses": ["l2"]}
     folder = write_run(run_path, [curves], kinds=("random",), prompts=["p"] * bases, overrides=overrides)
-    drawing = examples.draw(run_data.load(folder), "examples")
+    (_, drawing) = examples.draw(run_data.load(folder), "examples")
     assert isinstance(drawing, Drawing)
     assert len(drawing.figure.axes) == examples.MOST_BASES
     assert f"The first {examples.MOST_BASES} of {bases} bases" in drawing.caption
     assert "relative schedule" in drawing.caption
+
+
+def paths_run(path: Path, *, schedules: tuple[str, ...] = ("absolute",), **of_toward: object) -> RunFolder:
+    """Of both kinds: two bases of two targets each, and two pairs toward, which end at step 30."""
+    curves: list[pl.DataFrame] = []
+    for kind, late in (("model-generated", 0), ("random", 20)):
+        shown = {name: cliff([20 + late, 90, 30 + late, 90], 30.0) for name in ("l2", "kl")}
+        curves.append(curve_rows("examples", kind, "absolute", shown, prompt=[0, 0, 1, 1]))
+        pairs = {name: cliff([20 + late, 40 + late], 30.0) for name in ("l2", "kl")} | of_toward
+        curves += [curve_rows("toward", kind, schedule, pairs, last=30) for schedule in schedules]
+    return write_run(
+        path,
+        curves,
+        kinds=("model-generated", "random"),
+        prompts=["first", "second"],
+        overrides={
+            "experiments": {"examples": {}, "toward": {"schedules": list(schedules)}},
+            "responses": ["l2", "kl"],
+        },
+    )
+
+
+def test_figure_1_shows_a_path_a_base_and_kind_and_the_mean_of_all_pairs(run_path: Path) -> None:
+    drawing, _ = examples.draw(run_data.load(paths_run(run_path)), "examples")
+    assert isinstance(drawing, Drawing)
+    assert len(drawing.figure.axes) == 2
+    colours = {kind: style.kind_styles([kind])[kind].colour for kind in ("model-generated", "random")}
+    for axes in drawing.figure.axes:
+        lines = axes.get_lines()
+        dots = {
+            line.get_color(): list(line.get_xdata())
+            for line in lines
+            if line.get_marker() != "None" and len(line.get_xdata())
+        }
+        # The first target of each of the two bases: not the ones at 90.
+        assert dots == {colours["model-generated"]: [20, 30], colours["random"]: [40, 50]}
+        means = {
+            line.get_color(): np.asarray(line.get_ydata()) for line in lines if line.get_linestyle() == "--"
+        }
+        assert set(means) == set(colours.values())
+        # Cliffs of 30 at 20 and 40: half of 30 between them, whole behind both, though the paths end at 30 already.
+        assert [means[colours["model-generated"]][n] for n in (0, 19, 20, 39, 40, 100)] == [
+            0,
+            0,
+            15,
+            15,
+            30,
+            30,
+        ]
+        assert [means[colours["random"]][n] for n in (39, 40, 60)] == [0, 15, 30]
+        assert not [line for line in lines if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2]
+    assert "all 2 and 2 paths of experiment 'toward'" in drawing.caption
+    assert "random (mean of 2)" in drawn(drawing.figure)
+
+
+def test_figure_1_has_no_mean_of_another_schedule_than_its_paths(run_path: Path) -> None:
+    drawing, _ = examples.draw(run_data.load(paths_run(run_path, schedules=("relative",))), "examples")
+    assert isinstance(drawing, Drawing)
+    assert not [
+        line for axes in drawing.figure.axes for line in axes.get_lines() if line.get_linestyle() == "--"
+    ]
+    assert "No mean is drawn" in drawing.caption
+
+
+def test_a_mean_curve_is_over_finite_curves_whatever_the_blocks(
+    run_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_hills(run_path, pairs=7, experiments=("toward",), responses=("l2",))
+    data = run_data.load(folder)
+    (curves,) = (each for each in data.curves("toward", "absolute", "l2") if each.kind == "random")
+    plain = [sum(float(curve[n]) for curve in curves.response) / 7 for n in range(101)]
+    whole = data.mean_curve("random", "toward", "absolute", "l2")
+    assert whole.n == 7
+    assert whole.response == pytest.approx(plain, rel=1e-12)
+    (block,) = folder.curve_blocks()
+    rows = block.collect()
+    parts = [
+        rows.filter(pl.col("pair") < 3),
+        rows.filter(pl.col("pair").is_between(3, 5)),
+        rows.filter(pl.col("pair") > 5),
+    ]
+    monkeypatch.setattr(RunFolder, "curve_blocks", lambda _: (part.lazy() for part in parts))
+    split = data.mean_curve("random", "toward", "absolute", "l2")
+    assert split.response == pytest.approx(plain, rel=1e-12)
+    # One of the last part's point is not finite: its curve is left out at every step, not at that one alone.
+    spoiled = [*curves.response[6]]
+    spoiled[50] = np.inf
+    parts[2] = parts[2].with_columns(pl.Series("l2", [spoiled] * parts[2].height, dtype=pl.List(pl.Float32)))
+    left = data.mean_curve("random", "toward", "absolute", "l2")
+    assert left.n == 6
+    assert left.response == pytest.approx(curves.response[:6].astype(float).mean(axis=0), rel=1e-12)
+    assert np.isnan(data.mean_curve("nobody", "toward", "absolute", "l2").response).all()
 
 
 SUBSETS = [
@@ -251,22 +345,60 @@ def test_of_many_kinds_a_figure_shows_few_and_says_so(run_path: Path, with_the_p
     more = tuple(f"rung-{i}" for i in range(10))
     kinds = (*KINDS, *more) if with_the_papers else more
     data = run_data.load(write_hills(run_path, pairs=3, responses=("l2",), kinds=kinds))
-    shown = set(run_data.PAPER_ORDER) if with_the_papers else set(more[:MOST_KINDS])
-    said = f"Shown are {len(shown)} of {len(kinds)} kinds; the tables have all."
+    fours = {spec.name for spec in distributions.DISTRIBUTIONS if not spec.exactly}
     seen = 0
     for each in figures.drawings(data):
-        if isinstance(each, Drawing) and each.name not in {
-            "figure-1",
-            "figure-reconstruction",
-            "figure-ladder",
-        }:
+        if isinstance(each, Drawing) and (said := re.search(r"Shown are (\d+) of (\d+) kinds", each.caption)):
             texts = " ".join(drawn(each.figure))
-            assert {kind for kind in kinds if f"{kind} (n" in texts} == shown, each.name
-            assert each.caption.endswith(said)
-            seen += 1
+            shown = {kind for kind in kinds if f"{kind} (n" in texts}
+            assert said.groups() == (str(len(shown)), str(len(kinds))), each.name
+            assert each.caption.endswith("the tables have all.")
+            if each.name in fours:
+                assert shown == set(FOUR if with_the_papers else more[:MOST_KINDS]), each.name
+                seen += 1
     assert seen >= 5
-    few = run_data.load(write_hills(run_path / "few", pairs=3, responses=("l2",)))
-    assert all("Shown are" not in each.caption for each in figures.drawings(few) if isinstance(each, Drawing))
+
+
+def test_a_figure_of_the_paper_shows_its_kinds_and_those_that_the_paper_has_not(run_path: Path) -> None:
+    kinds = (*KINDS, "synthetic-random", "mine")
+    data = run_data.load(
+        write_hills(run_path, pairs=3, responses=("l2",), experiments=("toward",), kinds=kinds)
+    )
+    specs = {spec.name: spec for spec in distributions.DISTRIBUTIONS}
+    shown = {name: set(distributions.shown_kinds(data, specs[name])) for name in ("figure-2", "figure-d1")}
+    assert shown["figure-2"] == {*FOUR, "mine"}
+    assert shown["figure-d1"] == {"model-generated", "random", "sae-reconstruction"}
+    drawing = distributions.draw(data, specs["figure-2"])
+    assert isinstance(drawing, Drawing)
+    assert drawing.caption.endswith(" Shown are 5 of 7 kinds; the tables have all.")
+    four = run_data.load(write_hills(run_path / "four", pairs=3, responses=("l2",), kinds=FOUR))
+    assert all(
+        "Shown are" not in each.caption for each in figures.drawings(four) if isinstance(each, Drawing)
+    )
+    without = distributions.draw(four, specs["figure-d1"])
+    assert isinstance(without, Skipped)
+    assert without.reason.endswith("the run has no sae-reconstruction")
+
+
+def test_labels_stand_for_the_kinds_that_they_are(run_path: Path) -> None:
+    kinds = {
+        "real": {"kind": "model-generated"},
+        "random": {},
+        "wide": {"kind": "synthetic-structured", "neighbours": 200},
+        "narrow": {"kind": "synthetic-structured", "neighbours": 50},
+        "mine": {"kind": "latent-swap"},
+    }
+    folder = write_hills(
+        run_path,
+        pairs=2,
+        responses=("l2",),
+        experiments=("toward",),
+        kinds=tuple(kinds),
+        overrides={"kinds": kinds},
+    )
+    data = run_data.load(folder)
+    assert set(labels_of(data, FOUR)) == {"real", "random", "wide", "narrow"}
+    assert own_labels(data) == ("mine",)
 
 
 def test_sensitivity_figure_leaves_out_distances_without_a_reference(run_path: Path) -> None:
@@ -295,7 +427,7 @@ def test_sensitivity_figure_hollows_medians_that_are_bounds(cliffs: RunFolder) -
 def test_no_text_is_too_small_and_no_figure_too_wide(run_path: Path) -> None:
     data = run_data.load(write_hills(run_path, pairs=4, responses=("l2", "kl")))
     made = [each for each in figures.drawings(data) if isinstance(each, Drawing)]
-    assert len(made) == len(figures.NAMES)
+    assert set(figures.OF_ANY_WHOLE_RUN) <= {each.name for each in made}
     for each in made:
         drawn(each.figure)
         texts = [t for t in each.figure.findobj(matplotlib.text.Text) if t.get_text().strip()]

@@ -104,7 +104,7 @@ def test_page_tells_what_was_run_and_what_things_mean(reader: Reader) -> None:
         "AP step: sensitivity to its threshold",
         "curves/part-00000.parquet",
         "threshold: 20.0",
-        "41.12 ± 10.53",
+        "41.11 ± 10.40",
     ):
         assert expected in text
 

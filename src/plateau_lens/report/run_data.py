@@ -97,6 +97,15 @@ class KindCurves(NamedTuple):
     prompt: Int[np.ndarray, " pair"]
 
 
+class MeanCurve(NamedTuple):
+    """The mean response of one kind at each step."""
+
+    kind: str
+    n: int
+    """Pairs it is over: all whose curve is finite."""
+    response: Float[np.ndarray, " step"]
+
+
 @dataclass(frozen=True)
 class RunData:
     """A finished run, shared by all sections; values and curves are read as they are asked for."""
@@ -166,15 +175,37 @@ class RunData:
                     yield found
 
     def _curves_of(self, kind: str, experiment: str, schedule: str, response: str) -> KindCurves:
+        blocks = list(self._blocks_of(kind, experiment, schedule, response))
+        return KindCurves(
+            kind,
+            np.concatenate([each.response for each in blocks]),
+            np.concatenate([each.last for each in blocks]),
+            np.concatenate([each.prompt for each in blocks]),
+        )
+
+    def _blocks_of(self, kind: str, experiment: str, schedule: str, response: str) -> Iterator[KindCurves]:
         where = {"experiment": experiment, "kind": kind, "schedule": schedule}
         wanted = [pl.col(column) == value for column, value in where.items()]
-        responses, last, prompt = [], [], []
         for block in self.folder.curve_blocks():
             rows = block.filter(*wanted).select("last_step", "prompt", response).collect()
-            responses.append(rows[response].list.to_array(self.config.n_steps + 1).to_numpy())
-            last.append(rows["last_step"].to_numpy())
-            prompt.append(rows["prompt"].to_numpy())
-        return KindCurves(kind, np.concatenate(responses), np.concatenate(last), np.concatenate(prompt))
+            curves = rows[response].list.to_array(self.config.n_steps + 1).to_numpy()
+            yield KindCurves(kind, curves, rows["last_step"].to_numpy(), rows["prompt"].to_numpy())
+
+    def mean_curve(self, kind: str, experiment: str, schedule: str, response: str) -> MeanCurve:
+        """The mean over every pair at each step, some pairs in memory at a time, in float64; NaN over none.
+
+        Points behind an absolute path's target count as any other: a mean over the paths that have not come to
+        theirs would be of other pairs at each step. A curve with a point that is not finite is left out whole.
+
+        Raises:
+            RunFolderError: if the folder's curves are gone.
+        """
+        total, n = np.zeros(self.config.n_steps + 1), 0
+        for block in self._blocks_of(kind, experiment, schedule, response):
+            finite = block.response[np.isfinite(block.response).all(axis=1)]
+            total += finite.sum(axis=0, dtype=np.float64)
+            n += len(finite)
+        return MeanCurve(kind, n, total / n if n else np.full(total.size, np.nan))
 
     @cached_property
     def prompts(self) -> dict[int, str]:

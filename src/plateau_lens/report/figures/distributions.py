@@ -1,4 +1,4 @@
-"""The paper's main figure: step values as a histogram beside their cumulative share, one line a kind."""
+"""The paper's main figure: how many pairs have a step, beside the cumulative share of pairs, one line a kind."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Row:
 
 
 def draw_distributions(rows: Sequence[Row], styles: dict[str, KindStyle]) -> Figure:
-    """Draw each row's histogram (left; shared bins) beside its cumulative share of pairs (right).
+    """Draw each row's histogram (left; counts in shared bins) beside its cumulative share of pairs (right).
 
-    Both count shares of all pairs of a kind, so that what is censored is missing from both: a histogram's
-    bars sum to, and a cumulative line ends at, one less the censored share that the legend gives.
+    What is censored is missing from both: a histogram's bars sum to the pairs whose event was seen, and a cumulative
+    line ends at one less the censored share that the legend gives.
     """
     from matplotlib.figure import Figure
 
@@ -69,7 +69,7 @@ def _draw_row(part: Figure | SubFigure, row: Row, styles: dict[str, KindStyle]) 
     for sample in row.samples:
         _draw_histogram(left, sample, styles[sample.kind], edges)
         _draw_cumulative(right, sample, styles[sample.kind], _grid(row, lower, upper))
-    left.set(xlabel=row.x_label, ylabel=f"share of pairs per {_bin_name(row, edges)}", xlim=(lower, upper))
+    left.set(xlabel=row.x_label, ylabel=f"pairs per {_bin_name(row, edges)}", xlim=(lower, upper))
     left.set_ylim(bottom=0)
     right.set(xlabel=row.x_label, ylabel="cumulative share of pairs", xlim=(lower, upper), ylim=(0, 1.04))
     right.axhline(1, color="#999999", linewidth=0.6, zorder=0.5)
@@ -80,9 +80,8 @@ def _draw_row(part: Figure | SubFigure, row: Row, styles: dict[str, KindStyle]) 
 
 def _draw_histogram(axes: Axes, sample: Sample, style: KindStyle, edges: Float[np.ndarray, " edge"]) -> None:
     counts, _ = np.histogram(sample.seen, edges)
-    share = counts / max(sample.value.size, 1)
-    axes.stairs(share, edges, fill=True, color=style.colour, alpha=0.13)
-    axes.stairs(share, edges, color=style.colour, linestyle=style.dash, linewidth=1.2)
+    axes.stairs(counts, edges, fill=True, color=style.colour, alpha=0.13)
+    axes.stairs(counts, edges, color=style.colour, linestyle=style.dash, linewidth=1.2)
 
 
 def _draw_cumulative(axes: Axes, sample: Sample, style: KindStyle, grid: Float[np.ndarray, " point"]) -> None:

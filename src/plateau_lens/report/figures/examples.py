@@ -1,4 +1,4 @@
-"""Figure 1: single curves. A few bases, each pushed toward several targets of a few kinds."""
+"""Figure 1: single curves. A few bases, each pushed toward targets of a few kinds; in one panel, or in a grid."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from plateau_lens.report.figures.style import (
     LEAST_TEXT,
     PAGE_WIDTH,
+    Dash,
     KindStyle,
     drawable,
     drawable_end,
     legend_columns,
     paper_style,
 )
-from plateau_lens.report.run_data import KindCurves
+from plateau_lens.report.run_data import KindCurves, MeanCurve
 from plateau_lens.steps.registry import StepValues
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+_MEAN: Dash = (0, (4, 2))
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,53 @@ class Column:
     curves: tuple[KindCurves, ...]
     steps: tuple[StepValues, ...] | None
     """Where each of them blows up, in the order of ``curves``; none: no dots are drawn."""
+    means: tuple[MeanCurve, ...] = ()
+    """What a kind's curves are on average."""
+
+    def first_of_each(self, bases: Sequence[int]) -> Column:
+        """Only the first path of each of some bases, for every kind."""
+        places = [
+            np.array(
+                [np.flatnonzero(each.prompt == base)[0] for base in bases if base in each.prompt], dtype=int
+            )
+            for each in self.curves
+        ]
+        curves = tuple(_chosen(each, place) for each, place in zip(self.curves, places, strict=True))
+        steps = None
+        if self.steps is not None:
+            steps = tuple(
+                StepValues(each.value[place], each.flags[place])
+                for each, place in zip(self.steps, places, strict=True)
+            )
+        return Column(self.y_label, curves, steps, self.means)
 
 
-def draw_examples(
+def draw_paths(columns: Sequence[Column], styles: dict[str, KindStyle], x_label: str) -> Figure:
+    """One panel a response with every curve in it, a dot at its MS step, and dashed the mean curves."""
+    from matplotlib.figure import Figure
+
+    with paper_style():
+        figure = Figure(figsize=(PAGE_WIDTH, 2.9), layout="constrained")
+        for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+            _draw_column(axes, column, styles)
+            for mean in column.means:
+                axes.plot(
+                    mean.response, color=styles[mean.kind].colour, linestyle=_MEAN, linewidth=1.8, zorder=2.5
+                )
+            axes.set_xlabel(x_label)
+        means = {mean.kind: mean for column in columns for mean in column.means}
+        entries: list[tuple[Line2D, str]] = []
+        for kind, entry in _kind_entries(columns, styles).items():
+            entries.append(entry)
+            if kind in means:
+                entries.append(
+                    (_dashed(styles[kind].colour), f"{drawable(kind)} (mean of {means[kind].n:,})")
+                )
+        _draw_legend(figure, entries, most=max(1, len(entries) // 2))
+    return figure
+
+
+def draw_grid(
     columns: Sequence[Column], titles: dict[int, str], styles: dict[str, KindStyle], x_label: str
 ) -> Figure:
     """One row a base (``titles``: prompt index to its text), one column a response.
@@ -51,12 +99,17 @@ def draw_examples(
         grid = figure.subplots(len(titles), len(columns), squeeze=False, sharex=True)
         for axes_row, (prompt, text) in zip(grid, titles.items(), strict=True):
             for axes, column in zip(axes_row, columns, strict=True):
-                _draw_panel(axes, column, prompt, styles)
+                _draw_column(axes, column, styles, prompt)
             _draw_title(axes_row[0], text)
         for axes in grid[-1]:
             axes.set_xlabel(x_label)
-        _draw_legend(figure, columns, styles)
+        mean = (_dashed("#555555"), "mean MS step of a kind")
+        _draw_legend(figure, [*_kind_entries(columns, styles).values(), mean])
     return figure
+
+
+def _chosen(curves: KindCurves, which: Int[np.ndarray, " k"] | Bool[np.ndarray, " pair"]) -> KindCurves:
+    return KindCurves(curves.kind, curves.response[which], curves.last[which], curves.prompt[which])
 
 
 def _draw_title(axes: Axes, text: str) -> None:
@@ -74,16 +127,23 @@ def _draw_title(axes: Axes, text: str) -> None:
     title.set_in_layout(False)
 
 
-def _draw_panel(axes: Axes, column: Column, prompt: int, styles: dict[str, KindStyle]) -> None:
+def _draw_column(axes: Axes, column: Column, styles: dict[str, KindStyle], prompt: int | None = None) -> None:
+    """Curves and dots; of one base, with the mean step of its curves, if a prompt is given."""
     for place, curves in enumerate(column.curves):
-        mine = curves.prompt == prompt
+        mine = np.ones(len(curves.prompt), dtype=bool) if prompt is None else curves.prompt == prompt
         if not mine.any():
             continue
-        response, last, style = curves.response[mine], curves.last[mine], styles[curves.kind]
-        _draw_curves(axes, response, last, style)
-        if column.steps is not None:
-            found = column.steps[place]
-            _draw_steps(axes, response, StepValues(found.value[mine], found.flags[mine]), style)
+        own, style = _chosen(curves, mine), styles[curves.kind]
+        _draw_curves(axes, own.response, own.last, style)
+        if column.steps is None:
+            continue
+        steps = column.steps[place]
+        _draw_steps(axes, own.response, StepValues(steps.value[mine], steps.flags[mine]), style)
+        defined = mine & ~np.isnan(steps.value)
+        if prompt is not None and defined.any():
+            axes.axvline(
+                float(steps.value[defined].mean()), color=style.colour, linestyle=_MEAN, linewidth=1.1
+            )
     axes.set(ylabel=column.y_label)
     axes.set_xlim(0, column.curves[0].response.shape[1] - 1)
     axes.set_ylim(bottom=0)
@@ -102,8 +162,6 @@ def _draw_steps(
     axes: Axes, response: Float[np.ndarray, "pair step"], steps: StepValues, style: KindStyle
 ) -> None:
     defined = ~np.isnan(steps.value)
-    if not defined.any():
-        return
     for chosen, face in ((defined & ~steps.flags, style.colour), (defined & steps.flags, "white")):
         at = steps.value[chosen].astype(int)
         axes.plot(
@@ -117,18 +175,28 @@ def _draw_steps(
             markeredgewidth=0.7,
             zorder=3,
         )
-    axes.axvline(float(steps.value[defined].mean()), color=style.colour, linestyle=(0, (4, 2)), linewidth=1.1)
 
 
-def _draw_legend(figure: Figure, columns: Sequence[Column], styles: dict[str, KindStyle]) -> None:
+def _kind_entries(columns: Sequence[Column], styles: dict[str, KindStyle]) -> dict[str, tuple[Line2D, str]]:
     from matplotlib.lines import Line2D
 
     sizes = {curves.kind: len(curves.last) for column in columns for curves in column.curves}
-    handles = [
-        Line2D([], [], color=styles[kind].colour, marker=styles[kind].marker, markersize=3.6)
-        for kind in sizes
-    ]
-    labels = [f"{drawable(kind)} (n = {size})" for kind, size in sizes.items()]
-    handles.append(Line2D([], [], color="#555555", linestyle=(0, (4, 2)), linewidth=1.1))
-    labels.append("mean MS step of a kind")
-    figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(labels))
+    return {
+        kind: (
+            Line2D([], [], color=styles[kind].colour, marker=styles[kind].marker, markersize=3.6),
+            f"{drawable(kind)} (n = {size})",
+        )
+        for kind, size in sizes.items()
+    }
+
+
+def _dashed(colour: str) -> Line2D:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, linestyle=_MEAN, linewidth=1.5)
+
+
+def _draw_legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], most: int = 4) -> None:
+    """Entries fill column after column."""
+    handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(most, legend_columns(labels)))

@@ -1,15 +1,17 @@
-"""Figures 2, 3, A.1, B.1 and their like: a statistic's histogram beside its cumulative share."""
+"""Figures 2, 3, A.1, B.1, B.2, C.1, D.1 and their like: a statistic's histogram beside its cumulative share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from plateau_lens.glossary import SCHEDULES
 from plateau_lens.report import definitions
 from plateau_lens.report.figures.distributions import Row, censored_share, draw_distributions
 from plateau_lens.report.figures.style import kind_styles
+from plateau_lens.report.paper_kinds import FOUR, labels_of, own_labels
 from plateau_lens.report.run_data import Group, RunData, Sample
-from plateau_lens.report.sections.registry import Drawing, Section, Skipped, left_out, legible, section
+from plateau_lens.report.sections.registry import MOST_KINDS, Drawing, Section, Skipped, left_out, section
 
 
 @dataclass(frozen=True)
@@ -19,37 +21,42 @@ class Distributions:
     name: str
     title: str
     groups: tuple[Group, ...]
-    kinds: tuple[str, ...] | None = None
-    """The kinds to compare, all of them needed; none for every kind the run has (see `MOST_KINDS`)."""
+    """From above to below; those that the run lacks are left out."""
+    paper: str = ""
+    """The figure of the paper that it is; empty for one that belongs beside them."""
+    kinds: tuple[str, ...] = FOUR
+    """Names of the kinds it shows."""
+    exactly: bool = False
+    """Whether it is about these kinds, all of them needed; else those that the run has, and beside them kinds that the
+    paper has not, where all lines can be told apart (`MOST_KINDS`)."""
+
+
+def _both(statistic: str, response: str) -> tuple[Group, ...]:
+    return tuple(Group("toward", statistic, response, schedule) for schedule in SCHEDULES)
 
 
 DISTRIBUTIONS = (
-    Distributions("figure-2", "MS step", (Group("toward", "ms", "l2", "absolute"),)),
-    Distributions("figure-2-kl", "MS step of KL", (Group("toward", "ms", "kl", "absolute"),)),
-    Distributions("figure-3", "Activation plateaus", (Group("from", "ap", "l2", "absolute"),)),
+    Distributions("figure-2", "MS step", (Group("toward", "ms", "l2", "absolute"),), "Figure 2"),
+    Distributions("figure-3", "Activation plateaus", (Group("from", "ap", "l2", "absolute"),), "Figure 3"),
     Distributions("figure-3-relative", "Relative plateaus", (Group("from", "ap", "l2", "relative"),)),
-    Distributions("figure-a1", "Relative MS step", (Group("toward", "ms", "l2", "relative"),)),
-    Distributions("figure-a1-kl", "Relative MS step of KL", (Group("toward", "ms", "kl", "relative"),)),
+    Distributions("figure-a1", "Relative MS step", (Group("toward", "ms", "l2", "relative"),), "Figure A.1"),
+    Distributions("figure-b1", "AUC step", _both("auc", "l2"), "Figure B.1"),
+    Distributions("figure-b1-kl", "AUC step of KL", _both("auc", "kl")),
+    Distributions("figure-b2", "NL step, of the slope", _both("nl", "l2"), "Figure B.2, by the text's rule,"),
     Distributions(
-        "figure-b1",
-        "AUC step",
-        (Group("toward", "auc", "l2", "absolute"), Group("toward", "auc", "l2", "relative")),
+        "figure-b2-value",
+        "NL step, of the value",
+        _both("nl-value", "l2"),
+        "Figure B.2, by the rule of the authors' notebooks, whose numbers Table B.2 has,",
     ),
+    Distributions("figure-c1", "MS step of KL", _both("ms", "kl"), "Figure C.1"),
     Distributions(
-        "figure-b1-kl",
-        "AUC step of KL",
-        (Group("toward", "auc", "kl", "absolute"), Group("toward", "auc", "kl", "relative")),
-    ),
-    Distributions(
-        "figure-b2",
-        "NL step",
-        (Group("toward", "nl", "l2", "absolute"), Group("toward", "nl", "l2", "relative")),
-    ),
-    Distributions(
-        "figure-reconstruction",
+        "figure-d1",
         "SAE reconstructions",
-        (Group("toward", "ms", "l2", "absolute"), Group("toward", "ms", "l2", "relative")),
-        ("model-generated", "sae-reconstruction"),
+        _both("ms", "l2"),
+        "Figure D.1",
+        ("model-generated", "random", "sae-reconstruction"),
+        exactly=True,
     ),
 )
 """The paper's figures, and what belongs beside them."""
@@ -82,11 +89,11 @@ def others(data: RunData) -> Iterator[Distributions]:
 
 def draw(data: RunData, spec: Distributions) -> Drawing | Skipped:
     """One histogram-beside-cumulative figure, with the rows the run has."""
-    have = legible(data) if spec.kinds is None else [kind for kind in data.kinds if kind in spec.kinds]
-    if spec.kinds and len(have) < len(spec.kinds):
-        missing = ", ".join(kind for kind in spec.kinds if kind not in have)
+    kinds = shown_kinds(data, spec)
+    if spec.exactly and len(kinds) < len(spec.kinds):
+        missing = ", ".join(kind for kind in spec.kinds if not labels_of(data, [kind]))
         return Skipped(spec.name, f"compares {' and '.join(spec.kinds)}; the run has no {missing}")
-    found = [(group, samples) for group in spec.groups if (samples := data.only(group, have))]
+    found = [(group, samples) for group in spec.groups if (samples := data.only(group, kinds))]
     if not found:
         return Skipped(spec.name, " and ".join(data.lacks(group) for group in spec.groups))
     rows = [
@@ -99,8 +106,19 @@ def draw(data: RunData, spec: Distributions) -> Drawing | Skipped:
         for group, samples in found
     ]
     figure = draw_distributions(rows, kind_styles(data.kinds))
-    caption = _caption(data, found) + ("" if spec.kinds else left_out(data))
-    return Drawing(spec.name, spec.title, caption, figure)
+    caption = _caption(data, found) + left_out(data, kinds)
+    return Drawing(spec.name, spec.title, caption, figure, spec.paper)
+
+
+def shown_kinds(data: RunData, spec: Distributions) -> tuple[str, ...]:
+    """Labels of the kinds that a figure shows of a run, in the run's order."""
+    named = labels_of(data, spec.kinds)
+    if spec.exactly:
+        return named
+    own = own_labels(data)
+    if len(named) + len(own) > MOST_KINDS:
+        return named or own[:MOST_KINDS]
+    return tuple(label for label in data.kinds if label in {*named, *own})
 
 
 def _x_label(data: RunData, group: Group) -> str:
@@ -112,14 +130,15 @@ def _x_label(data: RunData, group: Group) -> str:
 
 def _caption(data: RunData, found: Sequence[tuple[Group, tuple[Sample, ...]]]) -> str:
     group = found[0][0]
-    schedules = " above, ".join(group.schedule for group, _ in found)
-    rows = f"{schedules} below" if len(found) > 1 else f"{schedules} schedule"
+    schedules = " schedule above, ".join(group.schedule for group, _ in found)
+    rows = f"{schedules} schedule below" if len(found) > 1 else f"{schedules} schedule"
     shares = "; ".join(
         ", ".join(f"{sample.kind} {censored_share(sample)}" for sample in samples) for _, samples in found
     )
     return (
-        f"{definitions.experiment(data, group.experiment)} "
-        f"{data.statistic_called(group.statistic)} step of {data.response_called(group.response)}, {rows}: histogram "
-        "(left) and cumulative share (right) of all pairs. Censored pairs are in neither, so that a line ends below 1 "
-        f"by its censored share: {shares}. " + definitions.statistic(data, group.statistic, [group.response])
+        f"{data.statistic_called(group.statistic)} step of {data.response_called(group.response)}, {rows}: number of "
+        "pairs by step (left, histograms over one another) and share of pairs up to a step (right), a colour a "
+        f"kind. {definitions.experiment(data, group.experiment)} "
+        f"{definitions.statistic(data, group.statistic, [group.response])} Censored pairs are in neither panel, so "
+        f"that a line ends below 1 by its censored share: {shares}."
     )

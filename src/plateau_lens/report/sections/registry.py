@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from markupsafe import Markup
 
 from plateau_lens._registry import Member, Registry
+from plateau_lens.glossary import PAPER
 from plateau_lens.report import render
 from plateau_lens.report.render import Table
 from plateau_lens.report.run_data import PAPER_ORDER, RunData
@@ -49,6 +50,14 @@ class Drawing:
     title: str
     caption: str
     figure: Figure
+    paper: str = ""
+    """The figure of the paper that it is of this run, e.g. ``Figure B.1``; empty if the paper has none like it."""
+
+    @property
+    def legend(self) -> str:
+        """What is printed under it: its place in the paper, and its caption."""
+        whose = f"{self.paper} of {PAPER}, of this run" if self.paper else "Not a figure of the paper"
+        return f"{whose}. {self.caption}"
 
 
 @dataclass(frozen=True)
@@ -182,11 +191,9 @@ def legible(data: RunData) -> tuple[str, ...]:
     return tuple(kind for kind in data.kinds if kind in PAPER_ORDER)
 
 
-def left_out(data: RunData) -> str:
-    """What a caption says where a figure does not show every kind."""
-    shown = len(legible(data))
-    return (
-        f" Shown are {shown} of {len(data.kinds)} kinds; the tables have all."
-        if shown < len(data.kinds)
-        else ""
-    )
+def left_out(data: RunData, shown: Sequence[str] | None = None) -> str:
+    """What a caption says where a figure does not show every kind; `legible` ones, unless others are given."""
+    count = len(legible(data) if shown is None else shown)
+    if count >= len(data.kinds):
+        return ""
+    return f" Shown are {count} of {len(data.kinds)} kinds; the tables have all."

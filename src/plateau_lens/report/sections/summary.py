@@ -125,7 +125,7 @@ def documents(data: RunData, frame: pl.DataFrame) -> dict[str, str]:
             *common_notes(data),
         ]
         if any(published.beside(data.config, group) for group in part.groups):
-            notes.append(f"{published.SOURCE} {published.NOTE}")
+            notes.append(published.NOTE)
         files[f"{part.experiment}-{part.statistic}.md"] = render.markdown(part.title, found, notes)
         files[f"{part.experiment}-{part.statistic}.tex"] = render.latex(found)
     return files
@@ -153,9 +153,9 @@ def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
     rows = [cells(row) for row in frame.filter(*wanted).iter_rows(named=True)]
     if found:
         columns += PUBLISHED_COLUMNS
-        rows = [row + published.cells(dict(found).get(row[0])) for row in rows]
-        known = published.sizes(found)
-        unit += f" {published.SOURCE}" + (f" There: {known}." if known else "")
+        rows = [row + published.cells(found.get(row[0])) for row in rows]
+        sources = dict.fromkeys(source for _, source in found.values())
+        unit += f" Published, of GPT-2 small: {'; '.join(sources)}."
     title = f"{data.experiments[group.experiment].heading}: {data.called(group)}"
     return render.Table(title, columns, tuple(rows), unit)
 
