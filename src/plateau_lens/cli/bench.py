@@ -12,6 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from plateau_lens.cli.terminal import terminal
+
 
 def bench_command(
     model: str | None,
@@ -29,7 +31,7 @@ def bench_command(
 
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
-    console = Console(stderr=True)
+    console = terminal(stderr=True, soft_wrap=False)
     with console.status("loading") as status:
         record = bench(
             model, quick=quick, repeats=repeats, threads=threads, device=device, tell=status.update
@@ -40,7 +42,7 @@ def bench_command(
     if as_json:
         sys.stdout.write(text)
     else:
-        shown = Console()
+        shown = terminal(soft_wrap=False)
         if not shown.is_terminal:
             # What rich takes for the width of a pipe, 80 columns, would break every row.
             shown.width = 120
@@ -69,7 +71,7 @@ def print_table(record: Mapping[str, Any], console: Console) -> None:
     table.add_row("L2 only", "L2 and KL", _figure(record["l2_only_speedup"]), "", "")
     console.print(table)
     for key, reason in record["missing"].items():
-        console.print(f"{key}: {reason}", markup=False, highlight=False)
+        console.print(f"{key}: {reason}")
 
 
 def _figure(value: float | None) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from pathlib import Path
+
 from rich.table import Table
 
 from plateau_lens import presets
-from plateau_lens._errors import EngineError
+from plateau_lens._errors import EngineError, RunFolderError
+from plateau_lens.cli.terminal import terminal
 from plateau_lens.runs.config import load_config
+from plateau_lens.runs.folder import RunFolder
 
 DEFAULT_SITE = "blocks.1.hook_resid_pre"
 
@@ -15,7 +18,10 @@ DEFAULT_SITE = "blocks.1.hook_resid_pre"
 def check_command(
     source: str, site: str | None, read_site: str | None, n_ctx: int, device: str, dtype: str
 ) -> None:
-    """Print what was measured; exit 1 if anything is out of bounds."""
+    """Print what was measured; exit 1 if anything is out of bounds. A run folder has its checksums verified."""
+    if source not in presets.names() and (Path(source) / "manifest.json").is_file():
+        _verify(RunFolder(Path(source)))
+        return
     from plateau_lens.models.check import check
     from plateau_lens.models.sources import load_model
     from plateau_lens.models.suffix import SuffixEngine
@@ -28,7 +34,6 @@ def check_command(
     loaded = load_model(source, revision=revision, device=device, dtype=dtype)
     engine = SuffixEngine(loaded.model, site or DEFAULT_SITE, read_site or "auto", centre=centre)
     found = check(engine, n_ctx=n_ctx)
-    console = Console()
     table = Table(
         title=f"{found.model}: {found.site} to {found.read_site}, {dtype}, "
         f"{'centred' if found.centred else 'not centred'}, attention: {found.attention}",
@@ -44,6 +49,23 @@ def check_command(
             finding.limit,
             finding.meaning,
         )
-    console.print(table)
+    terminal(soft_wrap=False).print(table)
     if not found.passed:
         raise EngineError(f"{source!r} failed: do not trust curves of this model at {found.site}")
+
+
+def _verify(folder: RunFolder) -> None:
+    """Every file that a run's manifest names is held against its checksum.
+
+    Raises:
+        RunFolderError: naming every damaged file, what is lost with it, and the command that makes it again.
+    """
+    manifest, damage = folder.manifest(), folder.damage()
+    if damage:
+        raise RunFolderError(
+            f"{folder.path} is damaged:\n  "
+            + "\n  ".join(f"{each.name} {each.what}; lost: {each.lost}; {each.mend}" for each in damage)
+        )
+    files = sum(len(manifest.get(part, {})) for part in ("shards", "files", "report"))
+    state = "finished" if "finished" in manifest else "not finished: `plateau-lens run` goes on with it"
+    terminal().print(f"{folder.path}: {files} files are as they were written; {state}.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from plateau_lens.cli.terminal import terminal
 from plateau_lens.runs.folder import RunFolder
 from plateau_lens.runs.plugins import load_plugins
 
@@ -25,7 +25,7 @@ def claims_command(path: Path, plugins: Sequence[str] = ()) -> None:
     from plateau_lens.report.sections import claims, ladder
 
     data = run_data.load(RunFolder.open(path))
-    console = Console(highlight=False)
+    console = terminal(soft_wrap=False)
     # A pipe is taken for 80 columns wide, which would cut numbers short.
     console.width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
     console.print(_columns(show_header=True))

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from plateau_lens._errors import RunFolderError
+from plateau_lens.cli.terminal import terminal
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.comparisons import compare_means
 from plateau_lens.numerics.survival import Survival, grid_of, kaplan_meier
@@ -30,7 +30,7 @@ def compare_command(paths: Sequence[Path], plugins: Sequence[str] = ()) -> None:
     if len(paths) < 2:
         raise RunFolderError(f"compare needs two run folders or more, found {len(paths)}")
     folders = [RunFolder.open(path) for path in paths]
-    console = Console()
+    console = terminal(soft_wrap=False)
     if not console.is_terminal:
         # What rich takes for the width of a pipe, 80 columns, would cut numbers short.
         console.width = 120

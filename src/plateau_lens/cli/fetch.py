@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-
+from plateau_lens.cli.terminal import terminal
 from plateau_lens.runs.config import load_config
 
 
@@ -15,10 +14,7 @@ def fetch_command(source: str) -> None:
     from plateau_lens.execution.prepare import load_resources, prepare
 
     config = load_config(source)
-    console = Console(soft_wrap=True)
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False)
+    say = terminal().print
 
     prepared = prepare(config, load_resources(config), force=True)
     found = prepared.provenance

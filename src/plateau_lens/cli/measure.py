@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from plateau_lens.cli.terminal import terminal
 from plateau_lens.runs.config import parse_assignment
 from plateau_lens.runs.folder import RunFolder
 from plateau_lens.runs.plugins import load_plugins
@@ -22,9 +21,9 @@ def measure_command(path: Path, assignments: Sequence[str], plugins: Sequence[st
     folder = RunFolder.open(path, to_measure=True)
     overrides = dict(parse_assignment(text) for text in assignments)
     changed = measure_again(folder, overrides, plugins=plugins)
-    console = Console(soft_wrap=True)
+    console = terminal()
     for key, (before, now) in changed.items():
-        console.print(f"{key}: {before!r} -> {now!r}", highlight=False, markup=False)
+        console.print(f"{key}: {before!r} -> {now!r}")
     built = build_report(folder)
-    print_summary(folder, Console())
-    console.print(f"Report: {built.page}", highlight=False)
+    print_summary(folder, terminal(soft_wrap=False))
+    console.print(f"Report: {built.page}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from plateau_lens.cli.terminal import terminal
 from plateau_lens.runs.folder import RunFolder
 from plateau_lens.runs.plugins import load_plugins
 
@@ -19,5 +18,5 @@ def report_command(path: Path, plugins: Sequence[str] = ()) -> None:
 
     folder = RunFolder.open(path)
     built = build_report(folder)
-    print_summary(folder, Console())
-    Console(soft_wrap=True).print(f"Report: {built.page}", highlight=False)
+    print_summary(folder, terminal(soft_wrap=False))
+    terminal().print(f"Report: {built.page}")

@@ -11,7 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from plateau_lens.runs.config import load_config, parse_assignment
+from plateau_lens import presets
+from plateau_lens._errors import ConfigError
+from plateau_lens.cli.terminal import terminal
+from plateau_lens.runs.config import RunConfig, load_config, parse_assignment
+from plateau_lens.runs.folder import RunFolder
 
 
 def run_command(
@@ -28,23 +32,40 @@ def run_command(
     from plateau_lens.whole_run import run
 
     overrides = {**options, **dict(parse_assignment(text) for text in assignments)}
-    config = load_config(source, overrides)
-    if out is None:
-        # Two seeds of one preset, side by side, are two runs.
-        out = Path("runs") / (f"{config.name}-seed{config.seed}" if config.seed else config.name)
+    config, out = _asked_for(source, out, overrides)
     # On stderr, above the bar: what goes to stdout is the summary.
-    console = Console(stderr=True, soft_wrap=True)
+    console = terminal(stderr=True)
     with _progress(console) as tell:
         folder = run(
             config,
             out,
             workers=workers,
             progress=tell,
-            notice=lambda line: console.print(line, highlight=False, markup=False),
+            notice=console.print,
             force=force,
         )
-    print_summary(folder, Console())
-    Console(soft_wrap=True).print(f"Report: {folder.path / 'report.html'}", highlight=False)
+    print_summary(folder, terminal(soft_wrap=False))
+    terminal().print(f"Report: {folder.path / 'report.html'}")
+
+
+def _asked_for(source: str, out: Path | None, overrides: Mapping[str, Any]) -> tuple[RunConfig, Path]:
+    """A configuration and its folder; a run folder is asked for what it was asked for before."""
+    folder = Path(source)
+    if source not in presets.names() and (folder / "manifest.json").is_file():
+        request = RunFolder(folder).manifest().get("request", {})
+        if request.get("plugins") and "plugins" not in overrides:
+            named = ", ".join(map(str, request["plugins"]))
+            raise ConfigError(
+                f"{folder} was made with plugins, whose code is run only if you name them: --set 'plugins=[{named}]'"
+            )
+        return load_config(request, overrides), out or folder
+    config = load_config(source, overrides)
+    if out is None:
+        if set(config.name) & set("/\\") or config.name.startswith("."):
+            raise ConfigError(f"name {config.name!r} cannot be a folder's; give the run's folder by --out")
+        # Two seeds of one preset, side by side, are two runs.
+        out = Path("runs") / (f"{config.name}-seed{config.seed}" if config.seed else config.name)
+    return config, out
 
 
 class _Rate(ProgressColumn):

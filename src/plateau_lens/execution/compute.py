@@ -60,7 +60,9 @@ def compute(
 
     Args:
         config: as asked for; what it resolves to is in the folder's ``config.yaml``.
-        out: the run folder; new, empty, or of the same configuration.
+        out: the run folder; new, empty, or of the same configuration but for what touches no curve. More pairs than it
+            has extend it: what is there then is what asking for all of them at first would have given. A folder keeps
+            the unit size that it began with.
         workers: processes; 1 computes in this one.
         progress: told about every finished unit.
         notice: told how well the SAE fits the run; the manifest has the same under ``fit``.
@@ -76,11 +78,16 @@ def compute(
     require_known(config)
     folder = RunFolder.create(out)
     with folder.writing():
+        found = folder.manifest() if (folder.path / "manifest.json").is_file() else {}
+        config = _continued(folder, found, config) if found else config
         request = config.model_dump(mode="json")
-        manifest = _continue(folder, request)
+        manifest = {"format": FORMAT, **found, "request": request}
         units = plan(config)
-        checksums: dict[str, str] = dict(manifest.get("shards", {}))
-        whole = folder.whole_shards(checksums)
+        whole = folder.whole_shards(found.get("shards", {})) & _same_units(
+            found.get("request", {}), config, units
+        )
+        names = {name for unit in whole for name in folder.shard_names(unit)}
+        checksums = {name: digest for name, digest in found.get("shards", {}).items() if name in names}
         missing = [unit for unit in units if unit.index not in whole]
         needed = all(folder.is_whole(name) for name in ("config.yaml", "prompts.parquet"))
         measured = folder.is_whole("steps.parquet") or not any(
@@ -88,34 +95,42 @@ def compute(
         )
         if missing or not manifest.get("finished") or not needed:
             _compute(config, folder, manifest, checksums, whole, workers, tell, say, force, resources)
-        elif (
-            not measured
-            or manifest["format"] != FORMAT
-            or _differences(folder.manifest()["request"], request)
-        ):
+        elif not measured or manifest["format"] != FORMAT or _differences(found["request"], request):
             measure_again(folder, {key: request[key] for key in MEASURED})
     return folder
 
 
-def _continue(folder: RunFolder, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The folder's manifest if it holds the same run, an empty one if it holds none."""
-    if not (folder.path / "manifest.json").is_file():
-        return {"format": FORMAT, "request": request}
-    manifest = folder.manifest()
-    if manifest.get("format") not in (FORMAT, *OLDER):
+def _continued(folder: RunFolder, found: Mapping[str, Any], config: RunConfig) -> RunConfig:
+    """What is asked for, as the folder that has part of it already goes on with it.
+
+    Raises:
+        RunFolderError: if it holds another run.
+    """
+    if found["format"] not in (FORMAT, *OLDER):
         raise RunFolderError(
-            f"{folder.path} has format {manifest.get('format')!r}, this version writes format {FORMAT}; "
+            f"{folder.path} has format {found['format']!r}, this version writes format {FORMAT}; "
             "choose another --out"
         )
-    found = _with_defaults(manifest.get("request", {}))
-    differences = _differences(_computed(found), _computed(request))
+    began = _with_defaults(found.get("request", {}))
+    # Curves differ by rounding between unit sizes: what is there and what is new are to be of one.
+    config = config.model_copy(update={"unit_size": began.get("unit_size", config.unit_size)})
+    wanted = _computed(config.model_dump(mode="json"))
+    if isinstance(began.get("pairs"), int) and began["pairs"] < config.pairs:
+        wanted["pairs"] = began["pairs"]
+    differences = _differences(_computed(began), wanted)
     if differences:
         raise RunFolderError(
             f"{folder.path} holds another run, which this one cannot resume:\n  "
             + "\n  ".join(differences)
             + "\nchoose another --out, or ask for the same run"
         )
-    return {**manifest, "request": request}
+    return config
+
+
+def _same_units(began: Mapping[str, Any], config: RunConfig, units: list[Unit]) -> set[int]:
+    """Units that are of the same pairs as when the folder had fewer: pairs behind them have come to be others."""
+    before = plan(config.model_copy(update={"pairs": began.get("pairs", config.pairs)}))
+    return {unit.index for unit, was in zip(units, before, strict=False) if unit == was}
 
 
 def _computed(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,6 +182,7 @@ def _compute(
     if config.model.matmul == "bfloat16":
         say(COARSE)
     _same_resources(folder, manifest, prepared.provenance)
+    found = manifest
     # Again, now that it is known how many prompts there are.
     units = plan(prepared.config)
     manifest = {
@@ -179,8 +195,13 @@ def _compute(
         "engine_seconds": manifest.get("engine_seconds", 0.0),
         "shards": checksums,
     }
+    if "report" in found:
+        manifest["report"] = found["report"]
     # First of all files: a folder without it would be a stranger's, and nobody's to go on with.
     folder.write_manifest(manifest, files=())
+    # Those of fewer pairs, or of curves that were damaged, are not to be taken for those of what comes.
+    for stale in ("steps.parquet", *(name for name in found.get("shards", {}) if name not in checksums)):
+        (folder.path / stale).unlink(missing_ok=True)
     folder.write_text("config.yaml", configuration.dump(prepared.config))
     _write_prompts(folder, units, prepared.tokens, prepared.text)
     folder.write_manifest(manifest)

@@ -12,10 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from plateau_lens._errors import ResourceError
+from plateau_lens._errors import ConfigError, PlateauLensError, ResourceError
 from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources, load_resources
 from plateau_lens.execution.worker import Shard, Worker
+from plateau_lens.runs.plugins import blame
 
 
 def in_process(prepared: Prepared, resources: Resources, units: Sequence[Unit]) -> Generator[Shard]:
@@ -99,4 +100,12 @@ def _end_with(lifeline: Any) -> None:
 
 def _compute(unit: Unit) -> Shard:
     assert _worker is not None
-    return _worker.compute(unit)
+    try:
+        return _worker.compute(unit)
+    except PlateauLensError:
+        raise
+    except (Exception, SystemExit) as error:
+        # Which code was running is known here alone.
+        if plugins_fault := blame(error):
+            raise ConfigError(plugins_fault) from error
+        raise

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +23,16 @@ from plateau_lens._errors import ConfigError, nearest
 from plateau_lens.glossary import SCHEDULES, Schedule
 from plateau_lens.runs.convention import apply_convention
 from plateau_lens.runs.renamed import modern, take_moved
+from plateau_lens.runs.yaml_reading import plain, read_yaml
+
+MOST_PAIRS = 1_000_000
+"""Most pairs, and prompts of a population: a plan of them fits into memory."""
+LEAST, MOST = 1e-30, 1e30
+"""Between them lie the lengths that float32 can step along and square."""
+COLUMNS = ("experiment", "kind", "schedule", "pair", "prompt", "base_norm", "distance", "last_step")
+"""What stands beside the responses in ``curves/part-*.parquet``."""
+LONGEST_NAME = 100
+"""Characters of a name or label, which becomes part of the name of a file."""
 
 
 class _Section(BaseModel):
@@ -54,9 +65,9 @@ class PromptsConfig(_Section):
     """Column of a dataset: token ids or text; auto: ``input_ids`` or ``tokens``, else ``text``."""
     revision: str | None = None
     """Branch, tag or commit of a dataset; null is the default branch. The commit used is written back here."""
-    n_ctx: int = Field(default=10, ge=2)
+    n_ctx: int = Field(default=10, ge=2, le=MOST_PAIRS)
     """Tokens a prompt; the site is the last one."""
-    population: int = Field(default=1000, ge=2)
+    population: int = Field(default=1000, ge=2, le=MOST_PAIRS)
     """Prompts whose site activations define mean, covariance and model-generated targets (>= pairs)."""
 
 
@@ -93,7 +104,26 @@ def _as_table(listed: Any) -> Any:
     return listed
 
 
-Listed = Annotated[dict[str, dict[str, Any]], BeforeValidator(_as_table)]
+def _one_line(name: str) -> str:
+    if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise ValueError(f"a name has 1 to {LONGEST_NAME} characters in one line, and is not blank")
+    return name
+
+
+def _fit_for_a_file(name: str) -> str:
+    if set(name) & set("/\\") or name.startswith("."):
+        raise ValueError(
+            "this name becomes part of a file's: it has no / or \\, and begins with no full stop"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_one_line)]
+"""Text to be read, on the page and on a terminal."""
+FileName = Annotated[Name, AfterValidator(_fit_for_a_file)]
+"""Text that becomes part of the name of a file."""
+Listed = Annotated[dict[Name, dict[str, Any]], BeforeValidator(_as_table)]
+ListedFiles = Annotated[dict[FileName, dict[str, Any]], BeforeValidator(_as_table)]
 """Label to parameters; a label that is not itself a name says which, e.g. with ``kind: NAME``. Also a list of names."""
 
 LISTED: dict[str, tuple[str, ...]] = {
@@ -109,7 +139,7 @@ sort, so that plugins can add to it; here they are labels and parameters."""
 class RunConfig(_Section):
     """One run, as asked (``auto`` allowed) or as resolved (numbers only)."""
 
-    name: str = "custom"
+    name: Name = "custom"
     model: ModelConfig
     site: str = "blocks.1.hook_resid_pre"
     """Where the residual stream is pushed: ``blocks.L.hook_resid_pre`` or ``blocks.L.hook_resid_post``."""
@@ -118,26 +148,26 @@ class RunConfig(_Section):
     prompts: PromptsConfig = PromptsConfig()
     sae: SaeConfig | None = None
     """Needed by the kinds that use latents; null for a run without them."""
-    pairs: int = Field(default=100, ge=1)
-    seed: int = Field(default=0, ge=0)
-    experiments: Listed = Field(default_factory=lambda: _as_table(LISTED["experiments"]))
+    pairs: int = Field(default=100, ge=1, le=MOST_PAIRS)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    experiments: ListedFiles = Field(default_factory=lambda: _as_table(LISTED["experiments"]))
     """See `plateau_lens.experiments`; ``schedules`` of one stands in place of the run's."""
     kinds: Listed
     """See `plateau_lens.activations`."""
     schedules: tuple[Schedule, ...] = SCHEDULES
-    n_steps: int = Field(default=100, ge=10)
-    step_size: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    n_steps: int = Field(default=100, ge=10, le=100_000)
+    step_size: Annotated[float, Field(gt=LEAST, lt=MOST)] | Literal["auto"] = "auto"
     """Absolute schedule, residual-stream units a step; auto: median model-generated distance / 100."""
     stop_at_target: bool = True
-    cut_size: Annotated[float, Field(gt=0)] | None = None
+    cut_size: Annotated[float, Field(gt=LEAST, lt=MOST)] | None = None
     """Residual-stream units by which steps up to the target are counted; null: step_size, as it should be."""
-    responses: Listed = Field(default_factory=lambda: _as_table(LISTED["responses"]))
+    responses: ListedFiles = Field(default_factory=lambda: _as_table(LISTED["responses"]))
     """See `plateau_lens.responses`; ``js`` costs about as much again as ``kl`` and the model together."""
-    statistics: Listed = Field(default_factory=lambda: _as_table(LISTED["statistics"]))
+    statistics: ListedFiles = Field(default_factory=lambda: _as_table(LISTED["statistics"]))
     """See `plateau_lens.steps`."""
     report: ReportConfig = ReportConfig()
-    unit_size: int = Field(default=10, ge=1)
-    """Pairs a work unit and shard; has no influence on the numbers."""
+    unit_size: int = Field(default=10, ge=1, le=MOST_PAIRS)
+    """Pairs a work unit and shard. Another size gives the same curves up to rounding (see ``docs/reliability.md``)."""
     plugins: tuple[str, ...] = ()
     """Python files or modules that register further kinds, statistics, responses, experiments or report sections."""
 
@@ -147,6 +177,16 @@ class RunConfig(_Section):
         if not names or len(set(names)) < len(names):
             raise ValueError("needs at least one name, and none twice")
         return names
+
+    @field_validator("responses")
+    @classmethod
+    def _no_column(cls, listed: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted(set(listed) & set(COLUMNS))
+        if taken:
+            raise ValueError(
+                f"{taken[0]!r} is what another column of curves is called; give it another label"
+            )
+        return listed
 
     @field_validator("experiments", "responses")
     @classmethod
@@ -187,9 +227,8 @@ def load_config(
         ConfigError: naming every offending key with the nearest legal one.
     """
     table = _read(source)
-    overrides = {
-        now: value for key, given in (overrides or {}).items() for now, value in modern(key, given).items()
-    }
+    given = plain(overrides or {}, "the configuration")
+    overrides = {now: value for key, each in given.items() for now, value in modern(key, each).items()}
     convention = overrides.pop("convention", table.pop("convention", "paper"))
     of_kinds = {key: value for key, value in overrides.items() if key.split(".")[0] == "kinds"}
     for key, value in of_kinds.items():
@@ -226,10 +265,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set takes key=value, for example --set n_steps=50; found {text!r}")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: the value {value!r} is not YAML: {error}") from None
+    return key.strip(), read_yaml(value, f"--set {key.strip()}")
 
 
 def dump(config: RunConfig) -> str:
@@ -239,7 +275,7 @@ def dump(config: RunConfig) -> str:
 
 def _read(source: str | Path | Mapping[str, Any], *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     if isinstance(source, Mapping):
-        return _started(_deep(source), below)
+        return _started(plain(source, "the configuration"), below)
     if str(source) in presets.names():
         return _started(presets.read(str(source)), below)
     path = Path(source)
@@ -249,9 +285,9 @@ def _read(source: str | Path | Mapping[str, Any], *, below: tuple[Path, ...] = (
             + nearest(str(source), presets.names())
         )
     try:
-        table = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not readable as YAML: {error}") from None
+        table = read_yaml(path.read_text(encoding="utf-8-sig"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
     if not isinstance(table, dict):
         raise ConfigError(
             f"{path} holds {type(table).__name__}; a configuration is a mapping of keys to values"
@@ -300,10 +336,6 @@ def _listed(table: Mapping[str, Any], key: str) -> Any:
         return _as_table(LISTED[key] if given is None else given)
     except ValueError as error:
         raise ConfigError(f"{key}: {given!r} {error}") from None
-
-
-def _deep(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _deep(value) if isinstance(value, Mapping) else value for key, value in table.items()}
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:

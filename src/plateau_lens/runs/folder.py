@@ -17,9 +17,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,12 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from plateau_lens._digest import sha256
 from plateau_lens._errors import ConfigError, RunFolderError
 from plateau_lens.runs.config import RunConfig, load_config
 from plateau_lens.runs.lock import locked
+from plateau_lens.runs.manifest import OWN, own_digest, read_entry, read_manifest
+from plateau_lens.runs.yaml_reading import read_yaml
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,9 +46,7 @@ OLDER = (1,)
 JOURNAL = "manifest.jsonl"
 FILES = ("config.yaml", "prompts.parquet", "steps.parquet")
 """What has a checksum in the manifest beside the shards."""
-OWN = "sha256"
-"""Key of the manifest's own checksum, of all the rest of it."""
-_MEND = "the same `plateau-lens run` makes it again"
+UNIDENTIFIED = "nothing tells any more what the run is: put it back from a copy, or run into another --out"
 PAIRS_A_BLOCK = 200
 """Pairs whose curves are read and measured at once."""
 
@@ -70,13 +68,15 @@ def whole_file(path: Path) -> Generator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except Exception as error:
+        # Libraries report what the system refused in words of their own, and without the file's name.
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        number = error.errno if isinstance(error, OSError) else found and int(found[1])
+        if number is None or getattr(error, "filename", None) is not None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _own_digest(manifest: Mapping[str, Any]) -> str:
-    text = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _scan(shards: list[Path]) -> pl.LazyFrame:
@@ -92,6 +92,31 @@ def _holds(path: Path, digest: str | None) -> bool:
         return digest == sha256(path)
     except OSError:
         return False
+
+
+PARTS = ("activations", "curves", "codes", "latents")
+"""Folders that hold a file a shard."""
+_SHARD = re.compile(rf"({'|'.join(PARTS)})/part-(\d{{5,}})\.(?:parquet|safetensors)")
+LOST = {
+    "config.yaml": "the configuration as resolved",
+    "prompts.parquet": "the prompts' table",
+    "steps.parquet": "the step values",
+    "activations": "the activations",
+    "curves": "the curves",
+    "codes": "the codes' properties",
+    "latents": "the codes, latent by latent",
+}
+"""What a file of the run holds, by its name or folder."""
+
+
+class Damage(NamedTuple):
+    """A file that is not as it was written."""
+
+    name: str
+    what: str
+    lost: str
+    mend: str
+    """The command that makes it again."""
 
 
 class ShardNames(NamedTuple):
@@ -189,25 +214,22 @@ class RunFolder:
     def config(self) -> RunConfig:
         """The resolved configuration."""
         try:
-            return load_config(yaml.safe_load(self._there("config.yaml").read_text()))
-        except (yaml.YAMLError, UnicodeDecodeError, ConfigError) as error:
-            raise RunFolderError(f"{self.path / 'config.yaml'} cannot be read: {error}; {_MEND}") from None
+            table = read_yaml(self._there("config.yaml").read_text(encoding="utf-8"), "config.yaml")
+            if not isinstance(table, dict):
+                raise ConfigError(f"it holds {type(table).__name__}, no configuration")
+            return load_config(table)
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
+            raise RunFolderError(
+                f"{self.path / 'config.yaml'} cannot be read: {error}; {self.mend('config.yaml')}"
+            ) from None
 
     def manifest(self) -> dict[str, Any]:
         """Provenance: versions, revisions, checksums, seed, device."""
         path = self.path / "manifest.json"
         try:
-            manifest = json.loads(path.read_text())
-            own = manifest.pop(OWN, None)
-        except (OSError, UnicodeDecodeError, ValueError, AttributeError, TypeError) as error:
-            raise RunFolderError(
-                f"{path} cannot be read: {error}; nothing tells any more what the run is"
-            ) from None
-        if own is not None and own != _own_digest(manifest):
-            raise RunFolderError(
-                f"{path} was changed since it was written: its own checksum does not hold; nothing tells any more "
-                "what the run is"
-            )
+            manifest = read_manifest(path)
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{path} cannot be read: {error}; {UNIDENTIFIED}") from None
         shards = manifest.get("shards", {})
         for entry in self._journal():
             shards |= entry["shards"]
@@ -284,7 +306,12 @@ class RunFolder:
     def _table(self, name: str) -> pl.DataFrame:
         import polars as pl
 
-        return pl.read_parquet(self._there(name), glob=False)
+        try:
+            return pl.read_parquet(self._there(name), glob=False)
+        except pl.exceptions.PolarsError as error:  # of an earlier version, which kept no checksum of it
+            raise RunFolderError(
+                f"{self.path / name} cannot be read: {error}; lost: {self.lost(name)}; {self.mend(name)}"
+            ) from None
 
     def _there(self, name: str) -> Path:
         """A file outside the shards, which is as it was written."""
@@ -293,8 +320,39 @@ class RunFolder:
             raise RunFolderError(f"{self.path} has no {name} yet; run it to the end first")
         digest = self.manifest().get("files", {}).get(name)
         if digest is not None and not _holds(path, digest):
-            raise RunFolderError(f"{path} is not what the run wrote: it is damaged, or was edited; {_MEND}")
+            raise RunFolderError(
+                f"{path} is not what the run wrote: it is damaged, or was edited; lost: {self.lost(name)}; "
+                f"{self.mend(name)}"
+            )
         return path
+
+    def mend(self, name: str) -> str:
+        """The command that makes a file again."""
+        if name.startswith(("tables/", "figures/", "report.html")):
+            return f"`plateau-lens report {self.path}` makes it again"
+        return f"`plateau-lens run {self.path}` makes it again"
+
+    def lost(self, name: str) -> str:
+        """What is lost with a file."""
+        part, _, shard = name.partition("/")
+        return LOST.get(part, "a file of the report") + (
+            f" of {shard.partition('.')[0]}" if part in PARTS else ""
+        )
+
+    def damage(self) -> list[Damage]:
+        """Every file that the manifest names and that is not as it was written, shards first. Reads all bytes."""
+        manifest = self.manifest()
+        named = {**manifest.get("shards", {}), **manifest.get("files", {}), **manifest.get("report", {})}
+        return [
+            Damage(
+                name,
+                "is not what was written" if (self.path / name).is_file() else "is gone",
+                self.lost(name),
+                self.mend(name),
+            )
+            for name, digest in named.items()
+            if not _holds(self.path / name, digest)
+        ]
 
     def is_whole(self, name: str) -> bool:
         """Whether a file outside the shards is there, and as it was written."""
@@ -313,19 +371,25 @@ class RunFolder:
         if damaged:
             more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
             what = "is not what the run wrote" if (self.path / damaged[0]).is_file() else "is gone"
-            raise RunFolderError(f"{self.path / damaged[0]}{more} {what}; {_MEND}")
+            raise RunFolderError(
+                f"{self.path / damaged[0]}{more} {what}; lost: {self.lost(damaged[0])}{more}; "
+                f"{self.mend(damaged[0])}"
+            )
         return [self.path / name for name in names]
 
     def _journal(self) -> Generator[dict[str, Any]]:
         """Entries of the journal; a last line that was cut short is none."""
         path = self.path / JOURNAL
         if path.is_file():
-            for line in path.read_text().splitlines(keepends=True):
-                try:
+            try:
+                for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
                     if line.endswith("\n"):
-                        yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise RunFolderError(f"a line of {path} is not JSON: {error}") from None
+                        yield read_entry(line)
+            except (OSError, ValueError) as error:
+                raise RunFolderError(
+                    f"a line of {path} cannot be read: {error}; remove the file, and `plateau-lens run` computes the "
+                    "shards of its other lines again"
+                ) from None
 
     # -- writing ------------------------------------------------------------------------------------------
 
@@ -354,7 +418,7 @@ class RunFolder:
         if files is not None:
             digests = {name: sha256(self.path / name) for name in files if (self.path / name).is_file()}
         entries = {**manifest, "files": digests}
-        entries = {**entries, OWN: _own_digest(entries)}
+        entries = {**entries, OWN: own_digest(entries)}
         self.write_text("manifest.json", json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
         (self.path / JOURNAL).unlink(missing_ok=True)
 
@@ -432,9 +496,11 @@ class RunFolder:
         parts: dict[int, set[str]] = {}
         broken: set[int] = set()
         for name, digest in checksums.items():
-            part, _, file = name.partition("/")
-            unit = int(file.removeprefix("part-").partition(".")[0])
-            parts.setdefault(unit, set()).add(part)
+            numbered = _SHARD.fullmatch(name)
+            if numbered is None:
+                continue
+            unit = int(numbered[2])
+            parts.setdefault(unit, set()).add(numbered[1])
             if not _holds(self.path / name, digest):
                 broken.add(unit)
         return {

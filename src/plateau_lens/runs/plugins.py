@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from plateau_lens._digest import sha256
 from plateau_lens._errors import ConfigError
+
+_loaded: set[str] = set()
+"""Names of the modules that plugins are."""
 
 
 def load_plugins(names: Sequence[str]) -> None:
@@ -24,14 +28,30 @@ def load_plugins(names: Sequence[str]) -> None:
                 spec = importlib.util.spec_from_file_location(f"plateau_lens_plugin_{path.stem}", path)
                 if spec is None or spec.loader is None or not path.is_file():
                     raise FileNotFoundError(f"no file {name}")
+                _loaded.add(spec.name)
                 spec.loader.exec_module(importlib.util.module_from_spec(spec))
             else:
+                _loaded.add(name)
                 importlib.import_module(name)
         except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}; "
                 "plugins are .py files or importable modules"
             ) from error
+
+
+def blame(error: BaseException) -> str | None:
+    """What is said of an error that went through a plugin's code; None for one that did not.
+
+    A plugin that calls the library may meet a defect of the library, too; its author is who can tell.
+    """
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_globals.get("__name__") in _loaded:
+            return (
+                f"the plugin {frame.f_code.co_filename} failed in line {line}, in {frame.f_code.co_name}: "
+                f"{type(error).__name__}: {error}; mend it, and run the same command again"
+            )
+    return None
 
 
 def digests(names: Sequence[str]) -> dict[str, dict[str, str]]:
