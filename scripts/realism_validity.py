@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 from plateau_lens.numerics.bootstrap import PairBootstrap
+from plateau_lens.numerics.excess import excess
 from plateau_lens.numerics.realism import realism
 from plateau_lens.numerics.survival import Survival, kaplan_meier, ks, wasserstein, whole_steps
 
@@ -59,7 +60,9 @@ def main(simulations: int) -> None:
                     reference, random, kind = large
                     far = distance(kind, reference)[0] if CASES[case][1] != REAL else 0.0
                     truth = 1 - far / distance(random, reference)[0]
-                    found = np.array([realism(k, r, m, distance) for m, r, k in runs])
+                    found = np.array(
+                        [realism(excess(k, m, distance), excess(r, m, distance)) for m, r, k in runs]
+                    )
                     value, low, high = found[~np.isnan(found[:, 0])].T
                     cells += [
                         f"{value.mean():.2f} ({truth:.2f})",

@@ -24,13 +24,16 @@ TABLE = {
 }
 
 
-def curves(shift: int = 0) -> pl.DataFrame:
-    """Cliffs of height 40 at steps 3, 5, ..., on both schedules; the last curve of a kind never rises."""
+def curves(shift: int = 0, *, n_steps: int = N_STEPS, step_size: float = 0.5) -> pl.DataFrame:
+    """Cliffs of height 40 at steps 3, 5, ..., on both schedules; the last curve of a kind never rises.
+
+    Targets are 7 units away.
+    """
     parts: list[pl.DataFrame] = []
     for kind in TABLE["kinds"]:
         for schedule in ("absolute", "relative"):
             at = np.array([3, 5, 7, 9, 11, 99])[:, None] + shift
-            rise = np.where(np.arange(N_STEPS + 1) >= at, 40.0, 0.0).astype(np.float32)
+            rise = np.where(np.arange(n_steps + 1) >= at, 40.0, 0.0).astype(np.float32)
             parts.append(
                 pl.DataFrame(
                     {
@@ -41,7 +44,7 @@ def curves(shift: int = 0) -> pl.DataFrame:
                         "prompt": range(6),
                         "base_norm": [50.0] * 6,
                         "distance": [7.0] * 6,
-                        "last_step": [14 if schedule == "absolute" else N_STEPS] * 6,
+                        "last_step": [int(7 / step_size) if schedule == "absolute" else n_steps] * 6,
                         "l2": pl.Series(rise.tolist(), dtype=pl.List(pl.Float32)),
                         "kl": pl.Series((rise / 10).tolist(), dtype=pl.List(pl.Float32)),
                     }
@@ -50,12 +53,18 @@ def curves(shift: int = 0) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def write_finished(path: Path, *, shift: int = 0) -> RunFolder:
+def write_finished(
+    path: Path, *, shift: int = 0, n_steps: int = N_STEPS, step_size: float = 0.5
+) -> RunFolder:
     """A run folder of those curves, all later by ``shift`` steps."""
     folder = RunFolder.create(path)
-    config = load_config(TABLE, {"statistics.ap.threshold": 4.0})
+    config = load_config(
+        {**TABLE, "n_steps": n_steps, "step_size": step_size}, {"statistics.ap.threshold": 4.0}
+    )
     nothing = pl.DataFrame(schema={"pair": pl.Int64, "kind": pl.String})
-    shards = folder.write_shard(0, {"pair": np.arange(6)}, curves(shift), nothing)
+    shards = folder.write_shard(
+        0, {"pair": np.arange(6)}, curves(shift, n_steps=n_steps, step_size=step_size), nothing
+    )
     request = config.model_dump(mode="json")
     folder.write_text("config.yaml", dump(config))
     folder.write_manifest(

@@ -88,6 +88,20 @@ def test_another_statistic_is_added_from_the_curves_alone(finished: RunFolder) -
     assert finished.steps().filter(statistic="steep")["response"].unique().to_list() == ["kl"]
 
 
+def test_plateaus_in_other_units_and_at_other_thresholds_are_measured_on_a_finished_run(
+    finished: RunFolder,
+) -> None:
+    more = {"ap-of-norm": {}, "ap-of-distance": {}, "ap-share": {"statistic": "ap", "threshold": "share"}}
+    measure_again(finished, {f"statistics.{label}": given for label, given in more.items()})
+    # Cliffs at steps 3, 5, ..., 11 of a way of 7 in 20 steps, from bases of norm 50; the last curve never rises.
+    cliffs = np.array([3, 5, 7, 9, 11])
+    assert values(finished, "ap-share")[:5] == cliffs.tolist()
+    assert np.isnan(values(finished, "ap-share")[5])
+    np.testing.assert_allclose(values(finished, "ap-of-distance"), [*cliffs / 20, 1])
+    np.testing.assert_allclose(values(finished, "ap-of-norm"), [*cliffs * 7 / 20 / 50, 7 / 50])
+    assert finished.config().statistics["ap-of-norm"]["threshold"] == pytest.approx(4.0)
+
+
 def test_what_needs_other_curves_is_refused(finished: RunFolder) -> None:
     with pytest.raises(
         ConfigError,

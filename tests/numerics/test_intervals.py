@@ -33,7 +33,13 @@ def test_the_same_seed_draws_the_same():
 
 def test_percentiles_are_those_of_the_resamples():
     draws = np.concatenate([[50.0], np.arange(1001.0)])
-    assert percentile_interval(draws, 10) == (50.0, 25.0, 975.0)
+    # 1,002 gaps, of which 2.5 % are 25: the 25th lowest and the 25th highest of 0..1000.
+    assert percentile_interval(draws, 10) == (50.0, 24.0, 976.0)
+
+
+def test_of_two_thousand_resamples_the_fiftieth_from_either_end_are_the_ends():
+    draws = np.concatenate([[0.0], np.random.default_rng(0).permutation(2000) + 1.0])
+    assert percentile_interval(draws, 10) == (0.0, 50.0, 1951.0)
 
 
 def test_a_bound_that_is_never_reached_is_infinite():

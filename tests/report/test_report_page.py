@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from synthetic_runs import NASTY_LABEL, NASTY_PROMPT, write_hills
 
 from plateau_lens.report import run_data
+from plateau_lens.report.page import render
 from plateau_lens.report.build import Report, build_report
 from plateau_lens.report.sections.explorer import median_curves
 from plateau_lens.runs.folder import RunFolder
@@ -76,6 +78,24 @@ def test_page_fetches_nothing(reader: Reader, page: str) -> None:
     assert "http" not in reader.policy
 
 
+def test_no_script_runs_but_ours(reader: Reader, page: str) -> None:
+    (_, allowed) = reader.policy.split("script-src ")
+    library = gzip.decompress(base64.b64decode(reader.scripts["chart-library"])).decode()
+    ours = [page[at : page.index("</script>", at)] for at in _after(page, "<script>")]
+    assert len(ours) == 1
+    hashes = [base64.b64encode(sha256(text.encode()).digest()).decode() for text in (*ours, library)]
+    assert allowed.split() == [f"'sha256-{each}'" for each in hashes]
+
+
+def _after(text: str, mark: str) -> list[int]:
+    return [found.end() for found in re.finditer(re.escape(mark), text)]
+
+
+def test_a_page_without_scripts_lets_none_run(run_path: Path) -> None:
+    data = run_data.load(write_hills(run_path, pairs=4, experiments=("toward",), responses=("l2",)))
+    assert "script-src 'none'" in render(data, [], [])
+
+
 def test_page_links_stay_in_the_run_folder(reader: Reader, whole: tuple[RunFolder, Report]) -> None:
     for link in reader.links:
         assert link.startswith(("#", "figures/", "tables/"))
@@ -93,6 +113,24 @@ def test_page_escapes_what_comes_from_data(reader: Reader, page: str) -> None:
     assert "alert(" not in "".join(reader.scripts.values())
     assert "<i>name" not in page
     assert "<b>$x$" not in page
+
+
+def test_marks_that_hide_or_turn_text_are_written_out(run_path: Path) -> None:
+    folder = write_hills(
+        run_path,
+        pairs=4,
+        experiments=("toward",),
+        responses=("l2",),
+        kinds=("model-generated", "ran\x1bdom\u202e"),
+        prompts=("a\x00b\x1b[31m\u202ec\nd \N{ZERO WIDTH JOINER}",),
+    )
+    report = build_report(folder)
+    assert report.page is not None
+    page = report.page.read_text()
+    assert "a\\x00b\\x1b[31m\\u202ec\nd \N{ZERO WIDTH JOINER}" in page
+    assert "ran\\x1bdom\\u202e" in page
+    written = [page, *(path.read_text() for path in report.tables if path.suffix != ".csv")]
+    assert not any(mark in text for text in written for mark in "\x00\x1b\u202e")
 
 
 def test_page_tells_what_was_run_and_what_things_mean(reader: Reader) -> None:

@@ -7,12 +7,15 @@ import math
 import numpy as np
 import pytest
 
+from plateau_lens._errors import ConfigError
 from plateau_lens.steps.activation_plateau import ActivationPlateau
+from plateau_lens.steps.activation_plateau_of_distance import ActivationPlateauOfDistance
+from plateau_lens.steps.activation_plateau_of_norm import ActivationPlateauOfNorm
 from plateau_lens.steps.chord_area import ChordArea
 from plateau_lens.steps.max_slope import MaxSlope
 from plateau_lens.steps.non_linearity import NonLinearity
 from plateau_lens.steps.non_linearity_of_value import NonLinearityOfValue
-from plateau_lens.steps.registry import Curves, StepValues
+from plateau_lens.steps.registry import Automatic, Curves, StepValues
 
 NAN = math.nan
 
@@ -149,6 +152,65 @@ class TestActivationPlateau:
 
     def test_one_point(self):
         assert ap([0, 9, 9], 0, threshold=5) == (0.0, True)
+
+    def test_an_automatic_threshold_that_is_not_a_number_is_an_error(self):
+        for end in (NAN, 0.0):
+            run = Automatic(lambda _, end=end: end, {"l2": "auto"}, {})
+            with pytest.raises(ConfigError, match=r"set statistics\.ap\.threshold"):
+                ActivationPlateau().resolve(run)
+        run = Automatic(lambda _: NAN, {"l2": "auto"}, {})
+        with pytest.raises(ConfigError, match=r"set statistics\.ms\.min_slope\.l2"):
+            MaxSlope().resolve(run)
+
+
+class TestActivationPlateauOfShare:
+    def test_hand_derived(self):
+        # Ends of 100 and 10: a tenth is 10, first reached at step 2, and 1, first reached at step 1.
+        d = np.array([[0, 9, 10, 60, 100], [0, 1, 2, 3, 10.0]])
+        found = ActivationPlateau(threshold="share").of(Curves(d))
+        assert (found.value.tolist(), found.flags.tolist()) == ([2, 1], [False, False])
+
+    def test_the_end_is_the_last_usable_step(self):
+        # Half of the 8 at step 3, not of the 100 behind it.
+        found = ActivationPlateau(threshold="share", share=0.5).of(
+            Curves(np.array([[0, 1, 4, 8, 100.0]]), np.array([3]))
+        )
+        assert found.value == [2]
+
+    def test_a_response_of_another_size_has_the_same_plateau(self):
+        d = np.abs(np.random.default_rng(0).normal(size=(50, 20))).cumsum(axis=1) - 0.0
+        d[:, 0] = 0
+        made, size = ActivationPlateau(threshold="share", share=0.3), np.geomspace(0.01, 100, 50)[:, None]
+        np.testing.assert_array_equal(made.of(Curves(d)).value, made.of(Curves(size * d)).value)
+
+    def test_a_curve_that_ends_at_0_has_none(self):
+        found = ActivationPlateau(threshold="share").of(Curves(np.array([[0, 5, 0.0], [0, NAN, 1]])))
+        assert np.isnan(found.value).all()
+        assert not found.flags.any()
+
+
+class TestUnits:
+    CURVES = Curves(
+        np.array([[0, 1, 30, 40.0], [0, 1, 2, 3], [0, 30, 40, 50]]),
+        step_length=np.array([0.5, 2.0, 1.0]),
+        base_norm=np.array([4.0, 10.0, 0.0]),
+        distance=np.array([2.0, 12.0, 0.0]),
+    )
+
+    def test_hand_derived(self):
+        # AP steps 2, 3 (censored) and 1: 2 * 0.5 = 1 of a norm of 4 and a distance of 2; 3 * 2 = 6 of 10 and of 12.
+        of_norm = ActivationPlateauOfNorm(threshold=20).of(self.CURVES)
+        of_distance = ActivationPlateauOfDistance(threshold=20).of(self.CURVES)
+        np.testing.assert_array_equal(of_norm.value, [0.25, 0.6, NAN])
+        np.testing.assert_array_equal(of_distance.value, [0.5, 0.5, NAN])
+        assert of_norm.flags.tolist() == of_distance.flags.tolist() == [False, True, False]
+
+    def test_a_length_that_is_not_known_is_an_error(self):
+        d = self.CURVES.d
+        with pytest.raises(ConfigError, match="curves have no base_norm"):
+            ActivationPlateauOfNorm(threshold=20).of(Curves(d, step_length=np.ones(3)))
+        with pytest.raises(ConfigError, match="curves have no step_length"):
+            ActivationPlateauOfDistance(threshold=20).of(Curves(d, distance=np.ones(3)))
 
 
 class TestChordArea:

@@ -17,9 +17,10 @@ from plateau_lens.cli.terminal import terminal
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.comparisons import compare_means
 from plateau_lens.numerics.survival import Survival, grid_of, kaplan_meier
+from plateau_lens.runs.config import RunConfig, load_config
 from plateau_lens.runs.folder import RunFolder
 from plateau_lens.runs.plugins import load_plugins
-from plateau_lens.steps.registry import STATISTICS
+from plateau_lens.steps.registry import STATISTICS, Statistic
 
 ROW = ["experiment", "schedule", "response", "statistic", "kind"]
 
@@ -42,14 +43,22 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
     """Two runs side by side, over the rows (experiment, schedule, response, statistic, kind) both have.
 
     If the pairs that both have come from the same prompts, means and differences are over those pairs, and paired.
+    Steps of unlike length or number are compared as what they are of a path: on the absolute schedule in residual-stream
+    units, up to where the shorter paths end, on the relative one as a share of the way. Statistics that were asked for
+    with other parameters are not compared, and named in the caption.
+
+    Raises:
+        RunFolderError: if nothing is left.
     """
+    configs = first.config(), second.config()
+    known = _comparable(first, second)
     a, b = (run.steps() for run in (first, second))
     shared = _same_pairs(first, second, a.join(b, on="pair", how="semi").select("pair").unique())
     paired = shared is not None
     if shared is not None:
         a, b = (steps.join(shared, on="pair", how="semi") for steps in (a, b))
     table = Table(
-        title=f"{second.path} less {first.path}: restricted means in steps, difference with 95 % interval "
+        title=f"{second.path} less {first.path}: restricted means, difference with 95 % interval "
         f"({'same' if paired else 'different'} prompts: {'paired' if paired else 'unpaired'} bootstrap)",
         title_justify="left",
         box=SIMPLE_HEAD,
@@ -58,9 +67,14 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("first", "second", "difference", "interval"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("in", no_wrap=True)
     columns = _columns(a, seed=0), _columns(b, seed=0 if paired else 1)
     for key in sorted(columns[0].keys() & columns[1].keys()):
-        one, two = _survivals([each[key] for each in columns], _end(first, second, str(key[3])))
+        made = known.statistics.get(str(key[3]))
+        if made is None:
+            continue
+        scale = _scale(configs, str(key[1]), made)
+        one, two = scale.survivals([each[key] for each in columns])
         found = compare_means(two, one)
         table.add_row(
             f"{key[0]} {key[1]}",
@@ -70,10 +84,92 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
             f"{two.mean()[0]:.2f}",
             f"{found.value:+.2f}",
             f"[{found.low:+.2f}, {found.high:+.2f}]",
+            scale.unit,
         )
+    table.caption = "\n".join(known.notes) or None
+    table.caption_justify = "left"
     if not table.row_count:
-        raise RunFolderError(f"{first.path} and {second.path} have no statistic of any kind in common")
+        raise RunFolderError(
+            "\n".join(
+                [f"{first.path} and {second.path} have no statistic of any kind in common", *known.notes]
+            )
+        )
     return table
+
+
+class _Comparable(NamedTuple):
+    """What two runs measured alike."""
+
+    statistics: dict[str, Statistic]
+    """By label, as the first run has them."""
+    notes: list[str]
+    """What is to be known of the others, and of what each run measured on its own curves."""
+
+
+def _comparable(first: RunFolder, second: RunFolder) -> _Comparable:
+    """Statistics with equal parameters; and those that both runs were to find out, whose numbers are told."""
+    runs = first, second
+    resolved = [STATISTICS.make(run.config().statistics) for run in runs]
+    asked = [STATISTICS.make(load_config(run.manifest()["request"]).statistics) for run in runs]
+    found: dict[str, Statistic] = {}
+    notes: list[str] = []
+    for label in resolved[0].keys() & resolved[1].keys():
+        one, two = (each[label] for each in resolved)
+        if one != two:
+            differences = [
+                f"{name} {getattr(one, name)} against {getattr(two, name)}"
+                for name in type(one).model_fields
+                if getattr(one, name) != getattr(two, name, None)
+            ] or [f"{one.name} against {two.name}"]
+            told = f"{label}: {', '.join(differences)}"
+            if asked[0].get(label) != asked[1].get(label):
+                set_alike = (
+                    "`plateau-lens measure RUN --set statistics.LABEL.PARAMETER=VALUE` gives both the same"
+                )
+                notes.append(f"Not compared: {told}; {set_alike}.")
+                continue
+            notes.append(f"Each run's own: {told}.")
+        found[label] = one
+    return _Comparable(found, sorted(notes))
+
+
+class _Scale(NamedTuple):
+    """What the steps of two runs are compared in."""
+
+    factors: tuple[float, float]
+    """What a step of each is in it."""
+    unit: str
+    end: int | None = None
+    """Of whole steps, where looking stops."""
+    cut: float | None = None
+    """Where looking stops in the run of shorter paths, in the unit; None: no run has longer ones."""
+
+    def survivals(self, columns: Sequence[_Column]) -> list[Survival]:
+        """Of each run, on one grid."""
+        scaled = [
+            each._replace(value=factor * each.value)
+            for each, factor in zip(columns, self.factors, strict=True)
+        ]
+        if self.cut is not None:
+            scaled = [each.up_to(self.cut) for each in scaled]
+        ends = [] if self.cut is None else [np.array([0.0, self.cut])]
+        grid = grid_of([*(each.value for each in scaled), *ends], self.end)
+        return [kaplan_meier(each.bootstrap, each.value, each.censored, grid=grid) for each in scaled]
+
+
+def _scale(configs: tuple[RunConfig, RunConfig], schedule: str, statistic: Statistic) -> _Scale:
+    one, two = configs
+    if statistic.unit != "step":
+        return _Scale((1.0, 1.0), statistic.unit)
+    if schedule == "relative":
+        if one.n_steps == two.n_steps:
+            return _Scale((1.0, 1.0), "steps", end=one.n_steps)
+        return _Scale((100 / one.n_steps, 100 / two.n_steps), "% of the way", cut=100.0)
+    if (one.n_steps, one.step_size) == (two.n_steps, two.step_size):
+        return _Scale((1.0, 1.0), "steps", end=one.n_steps)
+    sizes = float(one.step_size), float(two.step_size)
+    ends = one.n_steps * sizes[0], two.n_steps * sizes[1]
+    return _Scale(sizes, "units", cut=min(ends))
 
 
 def _same_pairs(first: RunFolder, second: RunFolder, pairs: pl.DataFrame) -> pl.DataFrame | None:
@@ -91,6 +187,11 @@ class _Column(NamedTuple):
     value: Float[np.ndarray, " pair"]
     censored: Bool[np.ndarray, " pair"]
 
+    def up_to(self, end: float) -> _Column:
+        """As it would be, had looking stopped there."""
+        behind = self.value > end
+        return self._replace(value=np.where(behind, end, self.value), censored=self.censored | behind)
+
 
 def _columns(steps: pl.DataFrame, *, seed: int) -> dict[tuple[object, ...], _Column]:
     """Every column of values; the same pairs and seed give the same resamples."""
@@ -103,15 +204,3 @@ def _columns(steps: pl.DataFrame, *, seed: int) -> dict[tuple[object, ...], _Col
         value[place], censored[place] = rows["value"].to_numpy(), rows["censored"].to_numpy()
         found[key] = _Column(bootstrap, value, censored)
     return found
-
-
-def _end(first: RunFolder, second: RunFolder, statistic: str) -> int | None:
-    """Where looking stops, in steps, for a statistic that counts them; None for another."""
-    configs = first.config(), second.config()
-    made = [STATISTICS.make({statistic: config.statistics[statistic]})[statistic] for config in configs]
-    return max(config.n_steps for config in configs) if all(each.unit == "step" for each in made) else None
-
-
-def _survivals(columns: Sequence[_Column], n_steps: int | None) -> list[Survival]:
-    grid = grid_of([each.value for each in columns], n_steps)
-    return [kaplan_meier(each.bootstrap, each.value, each.censored, grid=grid) for each in columns]

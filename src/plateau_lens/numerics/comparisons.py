@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from plateau_lens.numerics import intervals
+from plateau_lens.numerics.excess import Excess, excess
 from plateau_lens.numerics.survival import Distance, Survival
 
 LEVEL = 0.05
@@ -72,13 +73,22 @@ def compare_means(a: Survival, b: Survival) -> Difference:
 
 
 def compare_distances(a: Survival, b: Survival, reference: Survival, distance: Distance) -> Difference:
-    """``distance(a, reference) - distance(b, reference)``: above 0, b is closer to the reference.
+    """The distance of a to the reference less that of b, both beyond noise: above 0, b is closer. See `compare_excess`."""
+    return compare_excess(excess(a, reference, distance), excess(b, reference, distance))
 
-    Both distances are estimated too high by about as much, so that their difference is not. If one of them is next
-    to 0, it is by more, and the difference comes out too small in size.
+
+def compare_excess(a: Excess, b: Excess) -> Difference:
+    """``a.signed - b.signed``, in the unit of the distance: above 0, b is closer to the reference.
+
+    Distances as they are would not do: each is estimated too high, by more the nearer it is to 0, so that a
+    difference between one that is next to 0 and one that is not comes out too small, and passes for none. With its sign
+    an excess is as often below 0 as above where there is no distance.
+
+    Args:
+        a: of one kind.
+        b: of another, to the same reference.
     """
-    draws = distance(a, reference) - distance(b, reference)
-    return difference(draws, min(a.n, b.n, reference.n))
+    return difference(a.signed - b.signed, min(a.n, b.n))
 
 
 @dataclass(frozen=True)

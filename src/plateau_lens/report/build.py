@@ -14,6 +14,7 @@ from plateau_lens.report import page, run_data
 from plateau_lens.report.figures import style
 from plateau_lens.report.run_data import RunData
 from plateau_lens.report.sections.registry import SECTIONS, Drawing, Section, Skipped
+from plateau_lens.report.visible import visible
 from plateau_lens.runs.folder import RunFolder, whole_file
 
 
@@ -110,7 +111,8 @@ def _write_figures(folder: RunFolder, drawn: Sequence[Drawing]) -> list[Path]:
 def _caption(drawing: Drawing) -> str:
     width, height = drawing.figure.get_size_inches()
     size = f"Size: {width:.1f} x {height:.1f} in, to be set at that width; text is then {style.LEAST_TEXT} pt or more."
-    return f"**{drawing.name}** ({drawing.title}). {drawing.legend} {size}\n"
+    return visible(f"**{drawing.name}** ({drawing.title}). {drawing.legend} {size}
+")
 
 
 def _remember(folder: RunFolder, written: Iterable[Path], *, of: str) -> None:

@@ -22,7 +22,7 @@ INTERVALS = (
 )
 COMPARISONS = (
     "Each row is the number of the first kind less that of the second, with its 95 % interval over resamples of "
-    "pairs (paired: the same for both kinds). A difference of distances is of distances to {reference}: above "
+    "pairs (paired: the same for both kinds). A difference of distances is of distances to {reference} beyond noise: above "
     "0, the second kind is the closer. p: two-sided, that the true difference is 0; Holm: adjusted over all "
     "rows of a table, so that below 0.05 no more than one table in twenty holds a false one."
 )
@@ -52,11 +52,16 @@ LADDER = (
     "another sample: what another sample of {reference}, of this size, would have: the expected distance, and "
     "in brackets where 95 % of such samples lie."
 )
+BEYOND_NOISE = (
+    "Beyond noise: a distance d less d0, what sampling noise alone makes of none, in squares: e² = d² - d0², and 0 where "
+    "d is less. Distances as they are come out too high, the nearer to 0 the more. In differences e has a sign: it is "
+    "below 0 where d is less than d0."
+)
 REALISM = (
-    "Realism R = 1 - e(kind) / e(random): e is the distance to {reference}, less what sampling noise makes of none, in "
-    "squares: e² = d² - d0². 0: as far from {reference} as random; 1: as close as another sample of it; below 0: "
-    "farther than random; above 1: by noise alone. \N{EN DASH} where random cannot be told from {reference}, so that "
-    "the two ends of the scale coincide. [low, high]: Fieller's 95 % interval over resamples of pairs."
+    "Realism R = 1 - e(kind) / e(random): e is the distance to {reference} beyond noise. 0: as far from {reference} as "
+    "random; 1: as close as another sample of it; below 0: farther than random; above 1: by noise alone. \N{EN DASH} where "
+    "random's is not four standard errors above 0, so that the two ends of the scale may coincide. [low, high]: Fieller's "
+    "95 % interval over resamples of pairs."
 )
 REALISM_OF_SAE = (
     "The realism of an SAE at a site is two numbers, 0 where as far from model-generated as random and 1 where as "

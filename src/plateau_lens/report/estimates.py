@@ -10,6 +10,7 @@ import polars as pl
 
 from plateau_lens.numerics import survival
 from plateau_lens.numerics.bootstrap import PairBootstrap
+from plateau_lens.numerics.excess import Excess
 from plateau_lens.numerics.intervals import (
     UNDEFINED,
     Estimate,
@@ -103,6 +104,17 @@ def distances(own: Survival, against: Survival) -> dict[str, Estimate]:
         )
         for (name, distance), most in zip(DISTANCES.items(), (1.0, widest), strict=True)
     }
+
+
+def beyond_noise(far: Excess, plain: Estimate) -> Estimate:
+    """A distance less what noise makes of it, in the interval of the distance: both are of the true one.
+
+    Args:
+        far: the distance beyond noise.
+        plain: the distance itself, of the same two kinds.
+    """
+    value = far.value
+    return Estimate(value, min(plain.low, value), max(plain.high, value))
 
 
 def _row(sample: Sample, own: Survival, against: Survival | None) -> dict[str, object]:

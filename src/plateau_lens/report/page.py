@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,11 +52,19 @@ def render(
             colours={kind: each.colour for kind, each in kind_styles(data.kinds).items()},
             chapters=[chapter for chapter in chapters if chapter.blocks],
             skipped=skipped,
+            scripts=" ".join(_hash(text) for section, _ in sections for text in section.scripts())
+            or "'none'",
             sort_of=lambda block: type(block).__name__,
             image_of=_data_uri,
             width_of=_share_of_page,
         )
     )
+
+
+def _hash(script: str) -> str:
+    """As a Content-Security-Policy names a script that may run."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def facts(config: RunConfig) -> list[tuple[str, str]]:

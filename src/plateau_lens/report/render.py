@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from plateau_lens.report.visible import visible
+
 UNDEFINED = "\N{EN DASH}"
 NOT_REACHED = "∞"
 
@@ -137,4 +139,4 @@ def _latex_text(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))

@@ -137,8 +137,10 @@ class RunData:
 
     def called(self, group: Group) -> str:
         """What a reader calls a group, e.g. ``MS step of L2, absolute schedule``."""
+        made = self.statistics.get(group.statistic)
+        step = " step" if made is None or made.unit == "step" else ""
         return (
-            f"{self.statistic_called(group.statistic)} step of {self.response_called(group.response)}, "
+            f"{self.statistic_called(group.statistic)}{step} of {self.response_called(group.response)}, "
             f"{group.schedule} schedule"
         )
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
+from plateau_lens._errors import ConfigError
 from plateau_lens.steps.registry import Automatic, Curves, Statistic, StepValues, statistic
 
 SHARE_OF_THRESHOLD = 1e-3
@@ -83,9 +84,16 @@ class MaxSlope(Statistic):
 
     def _automatic(self, response: str, run: Automatic) -> float:
         plateau = run.resolved("ap")
-        if plateau is not None and plateau.reads(response):
-            return SHARE_OF_THRESHOLD * getattr(plateau, "threshold")  # noqa: B009 - another file's parameter
-        return SHARE_OF_END * run.end_of_path(response)
+        threshold = getattr(plateau, "threshold", None)
+        if plateau is not None and plateau.reads(response) and isinstance(threshold, float):
+            return SHARE_OF_THRESHOLD * threshold
+        least = SHARE_OF_END * run.end_of_path(response)
+        if not least >= 0:
+            raise ConfigError(
+                f"the automatic least slope of {response} is {least:g}: no path of it has an end; set "
+                f"statistics.ms.min_slope.{response}"
+            )
+        return least
 
 
 def _number(number: float | str | None) -> str:

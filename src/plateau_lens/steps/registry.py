@@ -23,11 +23,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from plateau_lens._errors import ConfigError
 from plateau_lens._registry import Described, Registry
 
 
@@ -88,6 +89,24 @@ class Curves:
         """Last usable step of each curve."""
         assert self.last is not None
         return self.last
+
+    def in_units_of(
+        self, length: Literal["base_norm", "distance"], steps: Float[np.ndarray, " pair"]
+    ) -> Float[np.ndarray, " pair"]:
+        """Steps as multiples of another length: ``steps * step_length / length``; NaN where that is 0.
+
+        Raises:
+            ConfigError: where one of the two lengths is not known.
+        """
+        unit: Float[np.ndarray, " pair"] | None = getattr(self, length)
+        if unit is None or self.step_length is None:
+            missing = length if unit is None else "step_length"
+            raise ConfigError(
+                f"curves have no {missing}: a run has it on file if this version of plateau-lens computed it; "
+                "compute the run again, or leave out the statistics that are counted in it"
+            )
+        found = np.full(len(self), np.nan)
+        return np.divide(steps * self.step_length, unit, out=found, where=unit > 0)
 
     @cached_property
     def _within(self) -> Bool[np.ndarray, "pair step"]:

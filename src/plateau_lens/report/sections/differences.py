@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from plateau_lens._errors import RunFolderError
-from plateau_lens.numerics.comparisons import Difference, difference, equivalence, holm
+from plateau_lens.numerics.comparisons import Difference, compare_excess, difference, equivalence, holm
+from plateau_lens.numerics.excess import excess
 from plateau_lens.report import definitions, render
 from plateau_lens.report.estimates import DISTANCES, group_survivals
 from plateau_lens.report.run_data import Group, RunData
@@ -18,7 +19,7 @@ from plateau_lens.report.sections.registry import Block, Drawing, Fold, Prose, S
 from plateau_lens.report.sections.summary import key_groups
 from plateau_lens.runs.config import RunConfig
 
-QUANTITIES = {"mean": "mean", "ks": "KS distance", "wasserstein": "Wasserstein distance"}
+QUANTITIES = {"mean": "mean", "ks": "KS beyond noise", "wasserstein": "Wasserstein beyond noise"}
 """Column value to name."""
 COLUMNS = (
     "kind",
@@ -47,6 +48,8 @@ class Comparison(NamedTuple):
     kind: str
     other: str
     found: Difference
+    in_steps: bool
+    """Whether the margin of equivalence, which is in steps, is one for it."""
 
 
 @section("differences")
@@ -86,8 +89,8 @@ def differences(data: RunData) -> pl.DataFrame:
     """One row a group, quantity and two kinds, at full precision.
 
     Quantities: ``mean`` (steps; every kind against model-generated, then the others among themselves), ``ks`` (0..1)
-    and ``wasserstein`` (steps), which are distances to model-generated of two other kinds: above 0, ``other`` is
-    closer. p_holm is adjusted over all rows of the group. margin, verdict, p_equivalent and p_different are
+    and ``wasserstein`` (steps), which are distances to model-generated beyond noise (`numerics.excess`) of two other
+    kinds: above 0, ``other`` is closer. p_holm is adjusted over all rows of the group. margin, verdict, p_equivalent and p_different are
     of a difference in steps, and NaN or empty for another.
     """
     rows = [
@@ -100,30 +103,32 @@ def differences(data: RunData) -> pl.DataFrame:
 
 def _comparisons(data: RunData, group: Group) -> Iterator[Comparison]:
     found, reference = group_survivals(data, group), data.reference
+    in_steps = data.end_of(group.statistic) is not None
     others = [kind for kind in found if kind != reference]
     pairs = [(kind, reference) for kind in others if reference in found] + list(combinations(others, 2))
     means = {kind: each.mean() for kind, each in found.items()}
     for kind, other in pairs:
         n = min(found[kind].n, found[other].n)
-        yield Comparison("mean", kind, other, difference(means[kind] - means[other], n))
+        yield Comparison("mean", kind, other, difference(means[kind] - means[other], n), in_steps)
     if reference not in found:
         return
     for name, distance in DISTANCES.items():
-        far = {kind: distance(found[kind], found[reference]) for kind in others}
+        far = {kind: excess(found[kind], found[reference], distance) for kind in others}
         for kind, other in combinations(others, 2):
-            n = min(found[kind].n, found[other].n, found[reference].n)
-            yield Comparison(name, kind, other, difference(far[kind] - far[other], n))
+            compared = compare_excess(far[kind], far[other])
+            yield Comparison(name, kind, other, compared, in_steps and name != "ks")
 
 
 def _rows(comparisons: Sequence[Comparison], config: RunConfig) -> Iterator[dict[str, object]]:
     p_values = [each.found.p_value() for each in comparisons]
     nan = float("nan")
-    for (quantity, kind, other, found), p, p_holm in zip(comparisons, p_values, holm(p_values), strict=True):
-        same = None if quantity == "ks" else equivalence(found, config.report.equivalence_margin)
+    for each, p, p_holm in zip(comparisons, p_values, holm(p_values), strict=True):
+        found = each.found
+        same = equivalence(found, config.report.equivalence_margin) if each.in_steps else None
         yield {
-            "quantity": quantity,
-            "kind": kind,
-            "other": other,
+            "quantity": each.quantity,
+            "kind": each.kind,
+            "other": each.other,
             "n": found.n,
             "difference": found.value,
             "low": found.low,
@@ -149,6 +154,7 @@ def notes(data: RunData) -> list[str]:
     reference = data.reference or "model-generated"
     return [
         definitions.COMPARISONS.format(reference=reference),
+        definitions.BEYOND_NOISE,
         definitions.EQUIVALENCE.format(margin=margin),
         definitions.CENSORED,
     ]

@@ -7,6 +7,7 @@ import gzip
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,8 @@ class Explorer:
     """JSON with no ``<`` in it, so that no label can end the script element it stands in."""
     library: str
     """plotly.js, gzip in base64: a third of its size, and only unpacked when a reader opens the chart."""
+    script: str
+    """Ours, which unpacks the library and has it draw the figure."""
 
 
 @section("explore")
@@ -48,6 +51,12 @@ class ExplorerSection(Section):
         """The chart."""
         yield page_part("explorer.html.j2", explorer=self.found)
 
+    def scripts(self) -> Sequence[str]:
+        """Ours, and the library as ours unpacks it."""
+        from plotly.offline import get_plotlyjs
+
+        return self.found.script, get_plotlyjs()
+
 
 def explorer(data: RunData) -> Explorer:
     """The interactive chart.
@@ -63,7 +72,7 @@ def explorer(data: RunData) -> Explorer:
         raise RunFolderError("the run has no curves to summarise")
     text = str(to_json_plotly(figure)).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
-    return Explorer(text, library)
+    return Explorer(text, library, (files("plateau_lens.report") / "templates" / "explorer.js").read_text())
 
 
 def median_curves(data: RunData) -> go.Figure | None:

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 
 from plateau_lens._errors import RunFolderError
+from plateau_lens.numerics.excess import excess
 from plateau_lens.numerics.intervals import CONFIDENCE, UNDEFINED, Estimate
 from plateau_lens.numerics.realism import another_sample, realism
 from plateau_lens.numerics.survival import Survival
 from plateau_lens.report import definitions, render
-from plateau_lens.report.estimates import DISTANCES, distances, ends, group_survivals, of
+from plateau_lens.report.estimates import DISTANCES, beyond_noise, distances, ends, group_survivals, of
 from plateau_lens.report.figures.ladder import draw_ladder
 from plateau_lens.report.figures.style import kind_styles
 from plateau_lens.report.run_data import Group, RunData
@@ -32,14 +33,21 @@ SAE_KINDS = ("sae-reconstruction", "synthetic-structured")
 """The kinds whose realism is that of the SAE."""
 ANOTHER_SAMPLE = "another sample"
 
-_ESTIMATES = ("ks", "wasserstein", "realism_ks", "realism_wasserstein")
+_ESTIMATES = ("ks", "wasserstein", "excess_ks", "excess_wasserstein", "realism_ks", "realism_wasserstein")
 SCHEMA = {
     **dict.fromkeys((*Group._fields, "kind", "place"), pl.String),
     "n": pl.Int64,
     **{column: pl.Float64 for name in _ESTIMATES for column in ends(name, UNDEFINED)},
 }
 SAE_COLUMNS = ("kind", "by", "n", "realism by KS", "realism by Wasserstein")
-COLUMNS = ("kind", "n", "KS", "realism by KS", "Wasserstein", "realism by Wasserstein")
+COLUMNS = (
+    "kind",
+    "n",
+    "KS beyond noise",
+    "realism by KS",
+    "Wasserstein beyond noise",
+    "realism by Wasserstein",
+)
 
 
 @section("ladder")
@@ -114,8 +122,8 @@ def _drawing(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
 def ladder(data: RunData) -> pl.DataFrame:
     """One row a group and kind, top of the ladder first, at full precision; none without model-generated.
 
-    ``ks`` (0..1) and ``wasserstein`` (steps) are distances to model-generated, ``realism_*`` is made of them
-    (`numerics.realism`). ``place``: ``rung`` or ``control``, in the configuration's order; ahead of them ``top``, which
+    ``ks`` (0..1) and ``wasserstein`` (steps) are distances to model-generated, ``excess_*`` what is left of them beyond
+    noise (`numerics.excess`), ``realism_*`` that as a share of random's (`numerics.realism`). ``place``: ``rung`` or ``control``, in the configuration's order; ahead of them ``top``, which
     is what another sample of model-generated of the run's size would have: its expected distance, and
     between which ends 95 % of such samples lie.
     """
@@ -137,22 +145,28 @@ def _rows(data: RunData, group: Group) -> Iterator[dict[str, object]]:
     for kind in sorted(found, key=lambda kind: (_is_control(data, kind), order.index(kind))):
         place = "control" if _is_control(data, kind) else "rung"
         own = found[kind]
-        scores = {} if random is None else _scores(own, random, reference)
-        yield _row(kind, place, own, distances(own, reference), scores)
+        yield _row(kind, place, own, distances(own, reference), _beyond_noise(own, random, reference))
 
 
 def _row(
-    kind: str, place: str, own: Survival, far: Mapping[str, Estimate], scores: Mapping[str, Estimate]
+    kind: str, place: str, own: Survival, far: Mapping[str, Estimate], beyond: Mapping[str, Estimate]
 ) -> dict[str, object]:
-    estimates = dict(far) | {f"realism_{name}": scores.get(name, UNDEFINED) for name in DISTANCES}
+    estimates = {**far, **beyond}
     row: dict[str, object] = {"kind": kind, "place": place, "n": own.n}
-    for name, found in estimates.items():
-        row |= ends(name, found)
+    for name in _ESTIMATES:
+        row |= ends(name, estimates.get(name, UNDEFINED))
     return row
 
 
-def _scores(own: Survival, random: Survival, reference: Survival) -> dict[str, Estimate]:
-    return {name: realism(own, random, reference, distance) for name, distance in DISTANCES.items()}
+def _beyond_noise(own: Survival, random: Survival | None, reference: Survival) -> dict[str, Estimate]:
+    """``excess_*``, and, of a run that has random, ``realism_*``."""
+    found: dict[str, Estimate] = {}
+    for name, distance in DISTANCES.items():
+        far = excess(own, reference, distance)
+        found[f"excess_{name}"] = beyond_noise(far, distances(own, reference)[name])
+        if random is not None:
+            found[f"realism_{name}"] = realism(far, excess(random, reference, distance))
+    return found
 
 
 def _expected(reference: Survival) -> dict[str, Estimate]:
@@ -160,8 +174,10 @@ def _expected(reference: Survival) -> dict[str, Estimate]:
     found: dict[str, Estimate] = {}
     for name, distance in DISTANCES.items():
         draws = another_sample(reference, distance)
-        low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        found[name] = Estimate(float(draws.mean()), float(low), float(high))
+        beyond = np.sqrt(np.maximum(draws**2 - draws.mean() ** 2, 0.0))
+        for column, each in ((name, draws), (f"excess_{name}", beyond)):
+            low, high = np.quantile(each, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+            found[column] = Estimate(float(each.mean()), float(low), float(high))
     return found
 
 
@@ -210,6 +226,7 @@ def notes(data: RunData) -> list[str]:
     reference = data.reference or "model-generated"
     return [
         definitions.LADDER.format(reference=reference),
+        definitions.BEYOND_NOISE,
         definitions.REALISM.format(reference=reference),
         definitions.REALISM_OF_SAE,
         definitions.DISTANCES.format(reference=reference),
@@ -220,6 +237,6 @@ def notes(data: RunData) -> list[str]:
 def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
     ks, wasserstein, by_ks, by_wasserstein = (
         render.interval(*of(row, name), 2)
-        for name in ("ks", "wasserstein", "realism_ks", "realism_wasserstein")
+        for name in ("excess_ks", "excess_wasserstein", "realism_ks", "realism_wasserstein")
     )
     return str(row["kind"]), str(row["n"]), ks, by_ks, wasserstein, by_wasserstein

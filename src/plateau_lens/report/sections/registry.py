@@ -163,6 +163,10 @@ class Section(Member):
         for note in self.notes():
             yield Prose(note, quiet=True)
 
+    def scripts(self) -> Sequence[str]:
+        """Code of its own that its blocks run in the browser, each text whole; the page lets no other run."""
+        return ()
+
     def appendix(self) -> Iterable[Block]:
         """What stands at the end of the page, under its heading once more."""
         return ()
