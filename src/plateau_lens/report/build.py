@@ -111,8 +111,7 @@ def _write_figures(folder: RunFolder, drawn: Sequence[Drawing]) -> list[Path]:
 def _caption(drawing: Drawing) -> str:
     width, height = drawing.figure.get_size_inches()
     size = f"Size: {width:.1f} x {height:.1f} in, to be set at that width; text is then {style.LEAST_TEXT} pt or more."
-    return visible(f"**{drawing.name}** ({drawing.title}). {drawing.legend} {size}
-")
+    return visible(f"**{drawing.name}** ({drawing.title}). {drawing.legend} {size}\n")
 
 
 def _remember(folder: RunFolder, written: Iterable[Path], *, of: str) -> None:
