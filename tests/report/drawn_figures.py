@@ -13,6 +13,7 @@ NAMES = (
     "figure-1",
     *(each.name for each in DISTRIBUTIONS),
     "figure-ladder",
+    "figure-kl-null",
     "figure-ap-sensitivity",
     "figure-controls",
 )
