@@ -38,6 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Report]:
         tmp_path_factory.mktemp("whole"),
         pairs=8,
         responses=("l2", "kl"),
+        experiments=("toward", "from", "at-end", "examples"),
         kinds=("model-generated", "random", NASTY_LABEL, "sae-reconstruction"),
         prompts=(NASTY_PROMPT, "Second"),
         overrides={"name": "a <i>name</i>"},

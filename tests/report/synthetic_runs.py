@@ -42,13 +42,13 @@ def curve_rows(
     experiment: str,
     kind: str,
     schedule: str,
-    curves: Mapping[str, np.ndarray],
+    curves: Mapping[str, np.ndarray | None],
     *,
     last: object = 100,
     prompt=None,
 ) -> pl.DataFrame:
-    """One kind's curves in the schema of ``curves/part-*.parquet``."""
-    count = len(next(iter(curves.values())))
+    """One kind's curves in the schema of ``curves/part-*.parquet``; None where it is not measured by a response."""
+    count = next(len(values) for values in curves.values() if values is not None)
     last_steps = np.broadcast_to(np.asarray(last, dtype=np.int64), (count,))
     return pl.DataFrame(
         {
@@ -63,7 +63,10 @@ def curve_rows(
             "distance": np.full(count, 50.0),
             "last_step": last_steps,
             **{
-                name: pl.Series(values.astype(np.float32).tolist(), dtype=pl.List(pl.Float32))
+                name: pl.Series(
+                    [None] * count if values is None else values.astype(np.float32).tolist(),
+                    dtype=pl.List(pl.Float32),
+                )
                 for name, values in curves.items()
             },
         }
@@ -162,14 +165,18 @@ def write_hills(
     curves: list[pl.DataFrame] = []
     for experiment in experiments:
         targets = 6
-        shown = kinds[:2] if experiment == "examples" else kinds
-        for schedule in ("absolute",) if experiment == "examples" else schedules:
+        shown = kinds[:2] if experiment in ("examples", "at-end") else kinds
+        its_own = {"examples": ("absolute",), "at-end": ("relative",)}
+        for schedule in its_own.get(experiment, schedules):
             for place, kind in enumerate(shown):
                 count = 3 * targets if experiment == "examples" else pairs
                 centre = rng.normal(42 + 5 * place, 9, count).clip(6, 96)
                 if experiment == "from":
                     centre = rng.gamma(4, max(4, 16 - 2.4 * place) / 4, count).clip(1, 96) + 12
-                values = {name: hill(centre, TALL[name], rng) for name in responses}
+                values = {
+                    name: None if (experiment, name) == ("at-end", "l2") else hill(centre, TALL[name], rng)
+                    for name in responses
+                }
                 last = rng.integers(60, 101, count) if schedule == "absolute" else 100
                 prompt = np.repeat(np.arange(3), targets) if experiment == "examples" else None
                 curves.append(curve_rows(experiment, kind, schedule, values, last=last, prompt=prompt))

@@ -425,7 +425,8 @@ def test_sensitivity_figure_hollows_medians_that_are_bounds(cliffs: RunFolder) -
 
 
 def test_no_text_is_too_small_and_no_figure_too_wide(run_path: Path) -> None:
-    data = run_data.load(write_hills(run_path, pairs=4, responses=("l2", "kl")))
+    experiments = ("toward", "from", "at-end", "examples")
+    data = run_data.load(write_hills(run_path, pairs=4, responses=("l2", "kl"), experiments=experiments))
     made = [each for each in figures.drawings(data) if isinstance(each, Drawing)]
     assert set(figures.OF_ANY_WHOLE_RUN) <= {each.name for each in made}
     for each in made:
