@@ -58,10 +58,9 @@ class Measures:
         self.survivals = lru_cache(maxsize=GROUPS_HELD)(self._survivals)
         self.distances = lru_cache(maxsize=GROUPS_HELD)(self._distances)
 
-    @property
-    def pairs(self) -> PairBootstrap:
+    def resamples(self, n_pairs: int) -> PairBootstrap:
         """The resamples of the run's pairs."""
-        return pair_bootstrap(self.data.config.pairs, self.data.config.seed)
+        return pair_bootstrap(n_pairs, self.data.config.seed)
 
     def label_of(self, kind: KindOf) -> str:
         """The label of a kind in this run: its own name if that is one, else the first.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from plateau_lens.numerics.excess import excess
 from plateau_lens.report.claims.measures import KindOf, Measures
 from plateau_lens.report.claims.quantity import Measured
 from plateau_lens.report.claims.steps import OfSteps
@@ -15,18 +14,17 @@ from plateau_lens.report.run_data import REFERENCE
 
 @dataclass(frozen=True)
 class Distance(OfSteps):
-    """The distance of a kind's distribution to model-generated's; 0 for model-generated itself."""
+    """The distance of a kind's distribution to model-generated's, beyond noise; 0 for model-generated itself."""
 
     by: str = "ks"
     """``ks``, as the paper's tables have it, 0..1, or ``wasserstein``, in the values' unit."""
 
     def of(self, run: Measures) -> Measured:
-        """In each draw."""
+        """See `plateau_lens.numerics.excess`."""
         own = run.survival(self.group, self.kind)
         reference = run.survival(self.group, KindOf(REFERENCE))
-        if own is reference:
-            return Measured(np.zeros(own.beyond.shape[1]), own.n)
-        return Measured(DISTANCES[self.by](own, reference), min(own.n, reference.n))
+        found = excess(own, reference, DISTANCES[self.by])
+        return Measured(found.signed, found.n)
 
     def unit(self, run: Measures) -> str:
         """None for KS, the values' own for Wasserstein."""

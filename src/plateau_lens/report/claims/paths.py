@@ -27,7 +27,7 @@ class TargetDistance(Quantity):
         """In each draw, by the grouped median of all distances."""
         value = run.distance(self.experiment, self.kind)
         seen = np.zeros(value.size, dtype=bool)
-        found = kaplan_meier(run.pairs, value, seen, grid=grid_of([value], None))
+        found = kaplan_meier(run.resamples(value.size), value, seen, grid=grid_of([value], None))
         return Measured(found.quantile(0.5), found.n)
 
     def unit(self, run: Measures) -> str:
@@ -60,12 +60,8 @@ class LargestStep(Quantity):
         """In each draw."""
         labels = [label for label, each in run.data.experiments.items() if each.name == self.experiment]
         found = run.curves(labels[0] if labels else self.experiment, self.response, self.schedule, self.kind)
-        d = found.response.astype(np.float64)
-        stretch = max(1, round(STRETCH * run.data.config.n_steps / 100))
-        end = d[:, -1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = (d[:, stretch:] - d[:, :-stretch]).max(axis=1) / end
-        return mean_of_pairs(run.pairs, np.where(end > 0, share, np.nan))
+        share = largest_gain(found.response, max(1, round(STRETCH * run.data.config.n_steps / 100)))
+        return mean_of_pairs(run.resamples(share.size), share)
 
     def unit(self, run: Measures) -> str:
         """None: a share."""
@@ -79,6 +75,13 @@ class LargestStep(Quantity):
     def whose(self, run: Measures) -> str:
         """The kind."""
         return run.called(self.kind)
+
+
+def largest_gain(curves: Float[np.ndarray, "pair step"], stretch: int) -> Float[np.ndarray, " pair"]:
+    """The largest rise within so many steps as a share of the end; NaN for a curve that does not end above 0."""
+    d = curves.astype(np.float64)
+    end = np.where(d[:, -1] > 0, d[:, -1], np.nan)
+    return (d[:, stretch:] - d[:, :-stretch]).max(axis=1) / end
 
 
 def mean_of_pairs(pairs: PairBootstrap, value: Float[np.ndarray, " pair"]) -> Measured:
