@@ -1,4 +1,8 @@
-"""A claim about differences, tested: it holds, it fails, or the pairs do not tell."""
+"""Sentences of several parts, tested together: each holds, it fails, or the pairs do not tell.
+
+A part says of some numbers that they are above 0. A sentence holds if all of its parts hold, and fails if one of them
+does. So what is said of a sentence follows from what is said of its parts, and no error is added on the way.
+"""
 
 from __future__ import annotations
 
@@ -9,111 +13,141 @@ from typing import Literal
 
 import numpy as np
 
-from plateau_lens.numerics.comparisons import (
-    LEVEL,
-    Difference,
-    equivalence,
-    holm,
-    pairs_to_equate,
-    pairs_to_show,
-)
+from plateau_lens.numerics.comparisons import LEVEL, POWER, Difference, holm, pairs_to_show
 
 Verdict = Literal["holds", "fails", "undecided"]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a sample says of a claim that needs all of its differences."""
+    """What a sample says of one part, which needs all of its differences."""
 
     differences: tuple[Difference, ...]
-    """Each to be above 0, or, with a margin, to be 0."""
-    margin: float | None = None
-    """In the unit of the differences: what counts as 0."""
+    """Each to be above 0."""
 
     @property
     def weakest(self) -> int:
-        """Which difference supports the claim least."""
-        return int(np.argmax([p for p, _ in self._tests()]))
+        """Which difference supports the part least; the first undefined one, if there is one."""
+        return int(np.argmax([each.p_value("greater") for each in self.differences]))
 
     @property
     def p(self) -> float:
-        """Of the claim: the largest of its parts', with no adjustment (an intersection-union test); NaN if one is.
+        """That all are above 0: the largest one-sided p, with no adjustment; NaN if one is.
 
-        Of a part: one-sided; with a margin, of the two one-sided tests. Berger (1982); Schuirmann (1987).
+        An intersection-union test (Berger, Technometrics 24, 1982).
         """
-        return float(np.max([p for p, _ in self._tests()]))
+        return float(np.max([each.p_value("greater") for each in self.differences]))
 
     @property
     def p_opposite(self) -> float:
-        """Of the opposite, for which that of one part is enough: the smallest, times the number of parts.
-
-        The opposite of above 0 is below 0; that of 0, farther from it than the margin.
-        """
-        return float(np.minimum(1.0, len(self.differences) * np.min([p for _, p in self._tests()])))
+        """That one is below 0, which is enough to refute: the smallest p, times the number of differences."""
+        smallest = np.min([each.p_value("less") for each in self.differences])
+        return float(np.minimum(1.0, len(self.differences) * smallest))
 
     @property
     def n(self) -> int:
         """Pairs with a defined value, of the difference with fewest."""
         return min(each.n for each in self.differences)
 
-    def pairs_to_decide(self, level_holds: float, level_fails: float) -> float:
-        """Pairs that decide it with 80 % power, one way or the other, were the true differences the ones found.
-
-        All that is needed for it to hold, or, where some difference is on the other side, for the first of those
-        to show that it fails. A whole number; inf where a difference is exactly where the two sides meet.
-        """
-        sides = [self._margin_left(each) for each in self.differences]
-        if any(math.isnan(side) for side in sides):
-            return math.nan
-        if min(sides) < 0:
-            level = level_fails / len(sides)
-            return min(
-                pairs_to_show(side, each.sd_per_pair, level=level)
-                for side, each in zip(sides, self.differences, strict=True)
-                if side < 0
-            )
-        if self.margin is None:
-            return max(pairs_to_show(e.value, e.sd_per_pair, level=level_holds) for e in self.differences)
-        return max(
-            pairs_to_equate(e.value, self.margin, e.sd_per_pair, level=level_holds) for e in self.differences
-        )
-
-    def _tests(self) -> list[tuple[float, float]]:
-        """Of each part: p that it is as claimed, and that it is the opposite."""
-        if self.margin is None:
-            return [(each.p_value("greater"), each.p_value("less")) for each in self.differences]
-        found = [equivalence(each, self.margin) for each in self.differences]
-        return [(each.p_equivalent, each.p_different) for each in found]
-
-    def _margin_left(self, found: Difference) -> float:
-        """How far a difference is on the claim's side; below 0 on the other."""
-        return found.value if self.margin is None else self.margin - abs(found.value)
-
 
 @dataclass(frozen=True)
 class Judgement:
-    """One claim among others."""
+    """One part among others."""
 
     verdict: Verdict
     p_holm: float
-    """Adjusted over the claims judged together, as is the other."""
+    """Adjusted over both p of all parts that are judged together, as is the other."""
     p_opposite_holm: float
     pairs: float
-    """That would decide it; NaN where it is decided."""
+    """That would decide it alone; NaN where it is decided."""
 
 
-def judge(claims: Sequence[Evidence]) -> list[Judgement]:
-    """Judge claims together, so that 19 of 20 such tables call none true, or false, that is not.
+@dataclass(frozen=True)
+class Ruling:
+    """One sentence among others."""
 
-    A claim holds where its p, adjusted by Holm over all, is below 5 %; it fails where that of its opposite is. Of two
-    opposites no more than one can be. The pairs that would decide one of those left are planned for the level that
-    Holm leaves it: 5 % divided by how many have not been shown.
+    verdict: Verdict
+    parts: tuple[Judgement, ...]
+    pairs: float
+    """That would decide the sentence; NaN where it is decided."""
+
+
+def judge(sentences: Sequence[Sequence[Evidence]]) -> list[Ruling]:
+    """Judge sentences together, so that 19 of 20 such tables say nothing false: neither *holds* nor *fails*.
+
+    A part holds where its p is below 5 %, and fails where that of its opposite is, both adjusted by Holm as one family:
+    two p of each part of every sentence. A sentence holds if all of its parts do, and fails if one of them does, so
+    that a false verdict on a sentence needs one on a part.
+
+    Args:
+        sentences: of each its parts, one or more.
     """
-    holds, fails = (holm(p) for p in ([each.p for each in claims], [each.p_opposite for each in claims]))
-    levels = [LEVEL / max(1, sum(p >= LEVEL for p in each)) for each in (holds, fails)]
-    found: list[Judgement] = []
-    for each, p, opposite in zip(claims, holds, fails, strict=True):
-        verdict: Verdict = "holds" if p < LEVEL else "fails" if opposite < LEVEL else "undecided"
-        pairs = each.pairs_to_decide(*levels) if verdict == "undecided" else math.nan
-        found.append(Judgement(verdict, p, opposite, pairs))
-    return found
+    parts = [part for sentence in sentences for part in sentence]
+    adjusted = holm([each.p for each in parts] + [each.p_opposite for each in parts])
+    level = LEVEL / max(1, sum(p >= LEVEL for p in adjusted))
+    judged = iter(
+        _judgement(part, p, opposite, level)
+        for part, p, opposite in zip(parts, adjusted[: len(parts)], adjusted[len(parts) :], strict=True)
+    )
+    return [_ruling(sentence, tuple(next(judged) for _ in sentence), level) for sentence in sentences]
+
+
+def pairs_to_decide(parts: Sequence[Evidence], level: float) -> float:
+    """Pairs that decide a sentence with 80 % probability or more, were the true differences the ones found.
+
+    For it to hold, all differences of all parts have to be shown: the chances of missing any of them must not add up to
+    more than 20 %. Where a difference is below 0, one such is enough to show that it fails.
+
+    Args:
+        parts: of the sentence.
+        level: at which a part is tested.
+
+    Returns:
+        A whole number >= 2; inf where a difference is 0, which no number of pairs decides; NaN if one is undefined.
+    """
+    every = [each for part in parts for each in part.differences]
+    if any(math.isnan(each.value) or math.isnan(each.se) for each in every):
+        return math.nan
+    refuting = [
+        pairs_to_show(each.value, each.sd_per_pair, level=level / len(part.differences))
+        for part in parts
+        for each in part.differences
+        if each.value < 0
+    ]
+    return min(refuting) if refuting else _pairs_to_show_all(every, level)
+
+
+def _pairs_to_show_all(every: Sequence[Difference], level: float) -> float:
+    """The fewest pairs with which the chances of missing a difference add up to no more than ``1 - POWER``."""
+    from scipy.special import ndtr, ndtri
+
+    if any(each.value == 0 for each in every):
+        return math.inf
+    sizes = np.array([each.value / each.sd_per_pair for each in every if each.sd_per_pair > 0])
+    if not sizes.size:
+        return 2.0
+    z = float(ndtri(1 - level))
+
+    def pairs(power: float) -> float:
+        """That show the smallest with this power."""
+        return max(2.0, float(np.ceil(((z + ndtri(power)) / sizes.min()) ** 2)))
+
+    # All chances of missing one are the smallest's, or as large as the smallest's.
+    few, many = pairs(POWER), pairs(1 - (1 - POWER) / sizes.size)
+    while few < many:
+        middle = math.floor((few + many) / 2)
+        missed = (1 - ndtr(np.sqrt(middle) * sizes - z)).sum()
+        few, many = (few, middle) if missed <= 1 - POWER else (middle + 1, many)
+    return few
+
+
+def _judgement(part: Evidence, p: float, opposite: float, level: float) -> Judgement:
+    verdict: Verdict = "holds" if p < LEVEL else "fails" if opposite < LEVEL else "undecided"
+    pairs = pairs_to_decide([part], level) if verdict == "undecided" else math.nan
+    return Judgement(verdict, p, opposite, pairs)
+
+
+def _ruling(sentence: Sequence[Evidence], parts: tuple[Judgement, ...], level: float) -> Ruling:
+    found = {each.verdict for each in parts}
+    verdict: Verdict = "fails" if "fails" in found else "holds" if found == {"holds"} else "undecided"
+    return Ruling(verdict, parts, pairs_to_decide(sentence, level) if verdict == "undecided" else math.nan)

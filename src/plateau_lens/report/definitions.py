@@ -32,20 +32,21 @@ EQUIVALENCE = (
     "undecided. Not adjusted for the number of rows."
 )
 CLAIMS = (
-    "Each sentence of the paper is a test on this run's pairs. holds: shown at 5 %; fails: its opposite is shown at "
-    "5 %; undecided: neither, which is no evidence of either; not measured: the run lacks a kind, a response or a "
-    "schedule. p is of the claim, or of its opposite where it fails, adjusted by Holm over the whole table: 19 "
-    "of 20 such tables call no false sentence true."
+    "A sentence holds where all of its parts hold, and fails where one of them does. Undecided: the pairs do not "
+    "tell, which is no evidence of either. Not measured: the run has not what some part is about, and no other part "
+    "fails. A part holds where it is shown at 5 %, and fails where its opposite is. p is of the part, or of its "
+    "opposite where it fails, adjusted by Holm over both of all parts: 19 of 20 such tables say nothing false, neither "
+    "that something holds nor that it fails. What each part tests: docs/claims.md."
 )
 CLAIM_EFFECT = (
-    "The effect supports a claim above 0, and a claim that kinds are alike, or two statistics agree, within "
-    "±{margin} steps of it (equivalence_margin). A claim about several kinds needs every one of its "
-    "differences; the one that supports it least is shown, with its 95 % interval over resamples of pairs. KS and "
-    "Wasserstein distances are to model-generated; KS is the claim's own test, Wasserstein a second look."
+    "An effect above 0 supports its part. A part about several numbers needs them all; the one that supports it least "
+    "is shown, with its 95 % interval over resamples of pairs (paired: the same for all kinds). KS: distance to "
+    "model-generated."
 )
 CLAIM_PAIRS = (
-    "n to decide: pairs with which, were the true differences the ones found, the claim would be decided (held or "
-    "failed) with 80 % probability; \N{EN DASH} where it is decided."
+    "n to decide: pairs with which a sentence as a whole, or a part alone, would be decided (hold or fail) with a "
+    "probability of 80 % or more, were the true numbers the ones found; \N{EN DASH} where it is decided or not "
+    "measured."
 )
 LADDER = (
     "Rungs stand in the configuration's order, controls that are no composition of an activation's latents below. "
