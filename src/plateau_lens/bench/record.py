@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from plateau_lens._devices import double, for_float64
+from plateau_lens._devices import double, for_float64, usable
 from plateau_lens._errors import EngineError
 from plateau_lens.bench import random_gpt2
 from plateau_lens.bench.flops import suffix_flops
@@ -90,7 +90,7 @@ def bench(
     """
     sizes = QUICK if quick else Sizes()
     with _threads(threads):
-        started_on = machine(torch.device(device))
+        started_on = machine(usable(device))
         tell("loading")
         if source is None:
             model = random_gpt2.random_gpt2(tiny=quick, device=device)

@@ -179,6 +179,8 @@ def _compute(
     prepared = prepare(config, resources, force=force)
     for line in prepared.fit.lines() if prepared.fit else ():
         say(line)
+    for line in prepared.norms.lines():
+        say(line)
     if config.model.matmul == "bfloat16":
         say(COARSE)
     _same_resources(folder, manifest, prepared.provenance)

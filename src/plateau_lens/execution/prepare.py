@@ -17,6 +17,7 @@ from plateau_lens._registry import written_out
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.registry import make_kinds
 from plateau_lens.execution.known import require_known
+from plateau_lens.execution.soundness import Norms, norms_of
 from plateau_lens.experiments.registry import EXPERIMENTS
 from plateau_lens.models.centring import resolve_centre
 from plateau_lens.models.memory import give_back
@@ -27,6 +28,7 @@ from plateau_lens.prompts.sources import Prompts, load_prompts
 from plateau_lens.responses.registry import RESPONSES
 from plateau_lens.runs.config import RunConfig
 from plateau_lens.runs.plugins import digests
+from plateau_lens.runs.yaml_reading import plain
 from plateau_lens.saes.dictionary import load_dictionary
 from plateau_lens.saes.fit import Fit, RunFacts, fit
 
@@ -49,6 +51,8 @@ class Prepared:
     top_cosine: float
     fit: Fit | None
     """How the SAE fits; None for a run without one."""
+    norms: Norms
+    """Of the population."""
     provenance: dict[str, Any]
 
 
@@ -132,6 +136,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
     )
     give_back()  # of sampling: the keys and values of many documents
     activations = engine.site_activations(torch.from_numpy(prompts.tokens)).to(for_float64(engine.device))
+    norms = norms_of(activations, str(engine.site))
     top_cosine = float("nan")
     found: Fit | None = None
     if dictionary is not None:
@@ -158,6 +163,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
         else dictionary.frequency.cpu().numpy(),
         top_cosine=top_cosine,
         fit=found,
+        norms=norms,
         provenance={
             "model": loaded.provenance(),
             "sae": None
@@ -171,6 +177,7 @@ def prepare(config: RunConfig, resources: Resources, *, force: bool = False) -> 
             "prompts": prompts.provenance,
             "plugins": digests(config.plugins),
             "centred": engine.centre,
+            "population": norms._asdict(),
         },
     )
 
@@ -247,7 +254,7 @@ def _resolve(
             parameters["top_cosine"] = top_cosine
     if config.step_size == "auto":
         table["step_size"] = float(f"{typical_distance(population) / 100:.6g}")
-    return RunConfig.model_validate(table)
+    return RunConfig.model_validate(plain(table, "the configuration as resolved"))
 
 
 def typical_distance(population: Population) -> float:
@@ -257,4 +264,10 @@ def typical_distance(population: Population) -> float:
     apart = (
         population.activations - population.activations[others.to(population.activations.device)]
     ).double()
-    return float(np.median(torch.linalg.vector_norm(apart, dim=-1).cpu().numpy()))
+    found = float(np.median(torch.linalg.vector_norm(apart, dim=-1).cpu().numpy()))
+    if not found > 0:
+        raise ResourceError(
+            "half of the prompts have the same activation as another at this site, so that no step size can be measured "
+            "on them; set step_size, or choose another site or other prompts"
+        )
+    return found

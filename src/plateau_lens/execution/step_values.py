@@ -17,6 +17,7 @@ from plateau_lens.runs import config as configuration
 from plateau_lens.runs.config import RunConfig, load_config
 from plateau_lens.runs.folder import FORMAT, RunFolder
 from plateau_lens.runs.plugins import digests
+from plateau_lens.runs.yaml_reading import plain
 from plateau_lens.steps.measure import measure
 from plateau_lens.steps.registry import STATISTICS, Automatic, Statistic
 
@@ -56,6 +57,14 @@ def resolve_statistics(config: RunConfig, folder: RunFolder) -> RunConfig:
         statistics=statistics,
     )
     resolved = {label: each.resolve(automatic) for label, each in statistics.items()}
+    try:
+        STATISTICS.make(plain(written_out(resolved), "statistics"), of="statistics")
+    except ConfigError as error:
+        raise ConfigError(
+            "no parameter of a statistic can be measured on curves half of which are undefined, or 0 at the end of "
+            f"their paths: {error}\nThe curves are kept. Run the same command again with a number, for example --set "
+            "statistics.ap.threshold=1, or look for what is wrong with the model"
+        ) from None
     return config.model_copy(update={"statistics": written_out(resolved)})
 
 

@@ -21,7 +21,7 @@ from plateau_lens.activations.properties import CodeProperties, code_properties
 from plateau_lens.activations.registry import Activations, PairBlock, make_kinds
 from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
-from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Paths
+from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Experiment, Paths
 from plateau_lens.models import memory
 from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix, SuffixEngine
@@ -128,7 +128,7 @@ class Worker:
             place = places[self._at(label)]
             if experiment.site is not None:
                 activations[f"base.{label}"] = _fp32(place.block.base)
-            for path in experiment.paths(self._drawn(label, place)) if experiment.lays_paths else ():
+            for path in _laid(label, experiment, self._drawn(label, place)) if experiment.lays_paths else ():
                 activations |= {name: _fp32(each) for name, each in path.kept.items()}
                 curves += self._curves(label, path, place, prompt)
         engine_seconds = sum(place.engine_seconds for place in places.values())
@@ -262,6 +262,25 @@ def _fp32(activations: Tensor) -> np.ndarray:
     return np.ascontiguousarray(activations.float().cpu().numpy())
 
 
+def _laid(label: str, experiment: Experiment, drawn: Drawn) -> Iterator[Paths]:
+    """An experiment of the user's own may lay anything, or nothing."""
+    found = experiment.paths(drawn)
+    width, number = tuple(drawn.block.base.shape), 0
+    for number, path in enumerate(found if isinstance(found, Iterable) else (), start=1):  # noqa: B007
+        if not isinstance(path, Paths) or not isinstance(path.kind, str):
+            raise ConfigError(f"experiment {label!r} laid {path!r:.80}, expected Paths of a kind's label")
+        for name, end in {"base": path.base, "target": path.target, **path.kept}.items():
+            if not isinstance(end, Tensor) or tuple(end.shape) != width or not end.is_floating_point():
+                what = f"shape {tuple(end.shape)}" if isinstance(end, Tensor) else type(end).__name__
+                raise ConfigError(
+                    f"experiment {label!r} laid paths whose {name} is of {what}, expected floats {width} "
+                    "(pair, d_model)"
+                )
+        yield path
+    if not number:
+        raise ConfigError(f"experiment {label!r} laid no paths; its `paths` yields Paths, one set a kind")
+
+
 def _check_drawn(label: str, made: Activations, block: PairBlock) -> None:
     """A kind of the user's own may return anything; say so before it becomes a number."""
     wanted: dict[str, tuple[object, int]] = {"d_model": (made.activation, block.base.shape[-1])}
@@ -269,10 +288,12 @@ def _check_drawn(label: str, made: Activations, block: PairBlock) -> None:
         wanted["d_sae"] = (made.code, block.latents.d_sae)
     for axis, (found, width) in wanted.items():
         shape = (len(block.base), width)
-        if not isinstance(found, Tensor) or tuple(found.shape) != shape:
-            what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        if not isinstance(found, Tensor) or tuple(found.shape) != shape or not found.is_floating_point():
+            what = (
+                f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            )
             raise ConfigError(
-                f"kind {label!r} returned {what}, expected a torch tensor {shape} (pair, {axis})"
+                f"kind {label!r} returned {what}, expected a torch tensor of floats {shape} (pair, {axis})"
             )
 
 

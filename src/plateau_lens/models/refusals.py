@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
 
 
+def not_finite(model: nn.Module) -> str:
+    """Names of weights that hold NaN or infinity; empty if none does."""
+    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    return ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
+
+
 def refusal(model: PreTrainedModel, decoder: nn.Module, base: Tensor) -> str:
     """The reason why parallel steps do not give what the model gives for each step alone.
 

@@ -45,8 +45,12 @@ class LoadedModel:
             "parameters": sum(p.numel() for p in self.model.parameters()),
         }
         if (self.folder / "provenance.json").is_file():
-            made = json.loads((self.folder / "provenance.json").read_text())
-            record |= {key: value for key, value in made.items() if key != "files"}
+            try:
+                made = json.loads((self.folder / "provenance.json").read_text())
+            except ValueError:
+                made = None  # somebody else's file of that name
+            if isinstance(made, dict):
+                record |= {key: value for key, value in made.items() if key != "files"}
         files = [*self.folder.glob("*.safetensors")] or [*self.folder.glob("pytorch_model*.bin")]
         record["sha256"] = {path.name: sha256(path) for path in sorted(files)}
         return record
@@ -70,7 +74,9 @@ def load_model(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    from plateau_lens._devices import usable
     from plateau_lens.models.quiet import quiet
+    from plateau_lens.models.refusals import not_finite
 
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}{nearest(dtype, DTYPES)}")
@@ -118,10 +124,13 @@ def load_model(
         raise ResourceError(
             f"cannot load a causal language model from {source!r}: {_first_line(error)}\n{_LEGAL}"
         ) from error
-    try:
-        model = model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ResourceError(f"device {device!r} cannot be used here: {_first_line(error)}") from error
+    broken = not_finite(model)
+    if broken:
+        raise ResourceError(
+            f"the checkpoint of {source!r} has weights that are NaN or infinite in {dtype} ({broken}); fetch it again, "
+            "choose a wider dtype, or choose another model"
+        )
+    model = model.to(usable(device))
     model.eval().requires_grad_(False)
     tokenizer = None
     try:

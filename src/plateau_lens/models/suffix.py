@@ -24,7 +24,7 @@ from plateau_lens.models.products import Matmul, Products
 from plateau_lens.models.sites import Site, decoder_blocks
 from plateau_lens.models.trial import Trial
 from plateau_lens.models.unembedding import Unembedding
-from plateau_lens.responses.registry import Response, Responses, asked_for
+from plateau_lens.responses.registry import Response, Responses, asked_for, measured
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -138,7 +138,11 @@ class SuffixEngine:
                 prefix.rows(pairs), points[pairs], read=set(sites.values()), final=bool(behind)
             )
             part = {
-                label: double(made[label].of(centred(seen.states[site], self.centre)))
+                label: double(
+                    measured(
+                        label, made[label].of(centred(seen.states[site], self.centre)), _shape(points[pairs])
+                    )
+                )
                 for label, site in sites.items()
             }
             return part if seen.final is None else part | self._of_final(seen.final, behind)
@@ -211,7 +215,7 @@ class SuffixEngine:
         of_logits: dict[str, list[Tensor]] = {}
         for label, response in responses.items():
             if response.reads == "final":
-                found[label] = double(response.of(final))
+                found[label] = double(measured(label, response.of(final), _shape(final)))
                 continue
             fast = None
             if self._trial.has_fast(response):
@@ -225,5 +229,10 @@ class SuffixEngine:
         for block in final.split(pairs_a_block) if of_logits else ():
             logits = self._unembedding.logits(block)
             for label, values in of_logits.items():
-                values.append(double(responses[label].of(logits)))
+                values.append(double(measured(label, responses[label].of(logits), _shape(logits))))
         return found | {label: torch.cat(values) for label, values in of_logits.items()}
+
+
+def _shape(seen: Tensor) -> tuple[int, int]:
+    """Pairs and steps."""
+    return seen.shape[0], seen.shape[1]

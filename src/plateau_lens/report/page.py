@@ -14,6 +14,7 @@ from plateau_lens.report.html import environment
 from plateau_lens.report.run_data import RunData
 from plateau_lens.report.sections.registry import Block, Drawing, Section
 from plateau_lens.runs.config import RunConfig
+from plateau_lens.runs.plugins import answering
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,13 @@ def render(
         sections: in their order, each with its drawings.
         skipped: what the run cannot have, and why.
     """
-    chapters = [
-        Chapter(section.name, section.heading, tuple(section.blocks(drawings)))
-        for section, drawings in sections
-    ]
-    chapters += [
-        Chapter(f"{section.name}-all", f"{section.heading}: all tables", tuple(section.appendix()))
-        for section, _ in sections
-    ]
+    first: list[Chapter] = []
+    last: list[Chapter] = []
+    for section, drawings in sections:
+        with answering(section):
+            first.append(Chapter(section.name, section.heading, tuple(section.blocks(drawings))))
+            every = f"{section.heading}: all tables"
+            last.append(Chapter(f"{section.name}-all", every, tuple(section.appendix())))
     return (
         environment()
         .get_template("page.html.j2")
@@ -50,7 +50,7 @@ def render(
             config=data.config,
             facts=facts(data.config),
             colours={kind: each.colour for kind, each in kind_styles(data.kinds).items()},
-            chapters=[chapter for chapter in chapters if chapter.blocks],
+            chapters=[chapter for chapter in (*first, *last) if chapter.blocks],
             skipped=skipped,
             scripts=" ".join(_hash(text) for section, _ in sections for text in section.scripts())
             or "'none'",

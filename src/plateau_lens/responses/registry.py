@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
+from plateau_lens._errors import ConfigError
 from plateau_lens._registry import Described, Registry
 
 if TYPE_CHECKING:
@@ -96,6 +97,20 @@ class Response(Described):
     def y_label(self) -> str:
         """`axis`, or what stands for it."""
         return self.axis or (f"{self.heading} ({self.unit})" if self.unit else self.heading)
+
+
+def measured(label: str, found: object, shape: tuple[int, int]) -> Tensor:
+    """What a response returned, which one of the user's own may have made anything of.
+
+    Raises:
+        ConfigError: if it is not one number a pair and step.
+    """
+    import torch
+
+    if isinstance(found, torch.Tensor) and tuple(found.shape) == shape and not found.is_complex():
+        return found
+    what = f"shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
+    raise ConfigError(f"response {label!r} returned {what}, expected a torch tensor {shape} (pair, step)")
 
 
 C = TypeVar("C", bound=type[Response])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import traceback
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from plateau_lens._digest import sha256
-from plateau_lens._errors import ConfigError
+from plateau_lens._errors import ConfigError, PlateauLensError
+from plateau_lens._registry import Member
 
 _loaded: set[str] = set()
 """Names of the modules that plugins are."""
@@ -52,6 +54,27 @@ def blame(error: BaseException) -> str | None:
                 f"{type(error).__name__}: {error}; mend it, and run the same command again"
             )
     return None
+
+
+@contextmanager
+def answering(member: Member) -> Generator[None]:
+    """Inside, what goes wrong is for a plugin to answer if the member that is asked came from one.
+
+    Raises:
+        ConfigError: in place of any other error, then.
+    """
+    try:
+        yield
+    except PlateauLensError:
+        raise
+    except Exception as error:
+        if type(member).__module__ not in _loaded:
+            raise
+        raise ConfigError(
+            blame(error)
+            or f"{member.sort} {member.name!r} of the plugin {type(member).__module__} gave what cannot be used: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def digests(names: Sequence[str]) -> dict[str, dict[str, str]]:

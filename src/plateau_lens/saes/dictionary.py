@@ -16,6 +16,7 @@ from torch import Tensor
 from plateau_lens._devices import for_float64
 from plateau_lens._digest import sha256
 from plateau_lens._errors import ResourceError, nearest
+from plateau_lens.models.refusals import not_finite
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -263,7 +264,21 @@ def _dictionary(
             f"the SAE {source!r} normalises each activation by itself ({sae.cfg.normalize_activations}): a changed "
             "code has no activation to take the scale from, so it cannot be decoded; choose another SAE"
         )
+    if sae.cfg.reshape_activations != "none":
+        raise ResourceError(
+            f"the SAE {source!r} is of attention heads ({sae.cfg.reshape_activations}), not of the residual stream; "
+            "choose an SAE of the site that is pushed"
+        )
     sae.eval().requires_grad_(False)
+    if broken := not_finite(sae):
+        raise ResourceError(
+            f"the SAE {source!r} has weights that are NaN or infinite ({broken}); fetch it again, or choose another"
+        )
+    if log10_frequency is not None and not bool((log10_frequency <= 1e-3).all()):
+        raise ResourceError(
+            f"the SAE {source!r} ships firing frequencies that are no log10 of shares (NaN, or above 0); remove the "
+            "file to have them measured on the run's prompts"
+        )
     if log10_frequency is not None and tuple(log10_frequency.shape) != (sae.cfg.d_sae,):
         raise ResourceError(
             f"the SAE {source!r} has {sae.cfg.d_sae} latents but firing frequencies of shape "
