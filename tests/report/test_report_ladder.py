@@ -32,7 +32,7 @@ def draw(data: run_data.RunData) -> Drawing | Skipped:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return write_hills(tmp_path_factory.mktemp("ladder"), pairs=60, kinds=KINDS, **SMALL)
+    return write_hills(tmp_path_factory.mktemp("ladder"), pairs=240, kinds=KINDS, **SMALL)
 
 
 def test_rungs_stand_in_the_configurations_order_and_controls_below(folder: RunFolder) -> None:
@@ -57,6 +57,11 @@ def test_distances_are_the_summarys_and_random_has_no_realism(folder: RunFolder)
     assert both.height == 10
     for name in ("ks", "ks_low", "ks_high", "wasserstein", "wasserstein_high"):
         assert both[name].to_list() == both[f"{name}_summary"].to_list()
+    # What is left beyond noise is less, within the same interval.
+    for name in ("ks", "wasserstein"):
+        assert (both[f"excess_{name}"] < both[name]).all()
+        assert (both[f"excess_{name}_low"] <= both[f"excess_{name}"]).all()
+        assert both[f"excess_{name}_high"].to_list() == both[f"{name}_high"].to_list()
     random = both.filter(pl.col("kind") == "random", pl.col("experiment") == "from").row(0, named=True)
     assert (random["realism_ks"], random["realism_ks_low"], random["realism_ks_high"]) == pytest.approx(
         (0, 0, 0)

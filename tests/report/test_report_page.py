@@ -12,8 +12,8 @@ import pytest
 from synthetic_runs import NASTY_LABEL, NASTY_PROMPT, write_hills
 
 from plateau_lens.report import run_data
-from plateau_lens.report.page import render
 from plateau_lens.report.build import Report, build_report
+from plateau_lens.report.page import render
 from plateau_lens.report.sections.explorer import median_curves
 from plateau_lens.runs.folder import RunFolder
 

@@ -64,3 +64,12 @@ def test_the_notebooks_rules_written_again_give_the_same_on_two_thousand_curves(
         5,
         [1],
     )
+
+
+def test_a_path_that_was_cut_is_censored_where_looking_stopped():
+    cut = Curves(np.zeros((1, N_STEPS + 1)), np.array([30]))
+    found = NOTEBOOK.of(cut)
+    assert (found.value, found.censored) == ([30], [True])
+    line = Curves(np.arange(N_STEPS + 1.0)[None], np.array([30]))
+    found = NonLinearityOfValue(convention="notebook").of(line)
+    assert (found.value, found.censored) == ([30], [True])

@@ -16,7 +16,8 @@ from plateau_lens._errors import RunFolderError
 from plateau_lens.cli.terminal import terminal
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.comparisons import compare_means
-from plateau_lens.numerics.survival import Survival, grid_of, kaplan_meier
+from plateau_lens.numerics.lengths import survival
+from plateau_lens.numerics.survival import Survival, grid_of
 from plateau_lens.runs.config import RunConfig, load_config
 from plateau_lens.runs.folder import RunFolder
 from plateau_lens.runs.plugins import load_plugins
@@ -43,8 +44,8 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
     """Two runs side by side, over the rows (experiment, schedule, response, statistic, kind) both have.
 
     If the pairs that both have come from the same prompts, means and differences are over those pairs, and paired.
-    Steps of unlike length or number are compared as what they are of a path: on the absolute schedule in residual-stream
-    units, up to where the shorter paths end, on the relative one as a share of the way. Statistics that were asked for
+    Steps of unlike length or number are compared as what they are of a path: on the absolute schedule in residual-
+    stream units, up to where the shorter paths end, on the relative one as a share of the way. Statistics that were asked for
     with other parameters are not compared, and named in the caption.
 
     Raises:
@@ -146,15 +147,22 @@ class _Scale(NamedTuple):
 
     def survivals(self, columns: Sequence[_Column]) -> list[Survival]:
         """Of each run, on one grid."""
-        scaled = [
-            each._replace(value=factor * each.value)
-            for each, factor in zip(columns, self.factors, strict=True)
-        ]
+        scaled = [each.scaled(factor) for each, factor in zip(columns, self.factors, strict=True)]
         if self.cut is not None:
             scaled = [each.up_to(self.cut) for each in scaled]
         ends = [] if self.cut is None else [np.array([0.0, self.cut])]
         grid = grid_of([*(each.value for each in scaled), *ends], self.end)
-        return [kaplan_meier(each.bootstrap, each.value, each.censored, grid=grid) for each in scaled]
+        in_steps = self.end is not None or self.cut is not None
+        return [
+            survival(
+                each.bootstrap,
+                each.value,
+                each.censored,
+                grid=grid,
+                length=each.length if in_steps else None,
+            )
+            for each in scaled
+        ]
 
 
 def _scale(configs: tuple[RunConfig, RunConfig], schedule: str, statistic: Statistic) -> _Scale:
@@ -186,6 +194,13 @@ class _Column(NamedTuple):
     bootstrap: PairBootstrap
     value: Float[np.ndarray, " pair"]
     censored: Bool[np.ndarray, " pair"]
+    length: Float[np.ndarray, " pair"] | None
+    """Of each pair's path, as the values; None where it is not on file."""
+
+    def scaled(self, factor: float) -> _Column:
+        """In another unit, of which a step is so much."""
+        length = None if self.length is None else factor * self.length
+        return self._replace(value=factor * self.value, length=length)
 
     def up_to(self, end: float) -> _Column:
         """As it would be, had looking stopped there."""
@@ -202,5 +217,9 @@ def _columns(steps: pl.DataFrame, *, seed: int) -> dict[tuple[object, ...], _Col
         place = pairs.search_sorted(rows["pair"]).to_numpy()
         value, censored = np.full(len(pairs), np.nan), np.zeros(len(pairs), dtype=bool)
         value[place], censored[place] = rows["value"].to_numpy(), rows["censored"].to_numpy()
-        found[key] = _Column(bootstrap, value, censored)
+        length = None
+        if "last_step" in rows.columns:
+            length = np.zeros(len(pairs))
+            length[place] = rows["last_step"].to_numpy()
+        found[key] = _Column(bootstrap, value, censored, length)
     return found

@@ -73,7 +73,7 @@ def compare_means(a: Survival, b: Survival) -> Difference:
 
 
 def compare_distances(a: Survival, b: Survival, reference: Survival, distance: Distance) -> Difference:
-    """The distance of a to the reference less that of b, both beyond noise: above 0, b is closer. See `compare_excess`."""
+    """Of two kinds to a reference, beyond noise: above 0, b is closer. See `compare_excess`."""
     return compare_excess(excess(a, reference, distance), excess(b, reference, distance))
 
 

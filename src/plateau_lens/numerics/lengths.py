@@ -1,9 +1,9 @@
 """Survival where the length of a path says something of its event: Kaplan-Meier, corrected by the lengths.
 
-Paths of the absolute schedule end at their targets, and where targets are far, events are late. The pairs that are still
-followed at a late step are then those whose events are late, and Kaplan and Meier's product, which takes them to stand
-for those that were left behind, is too large there. The length of every path is known, censored or not, and what is
-unknown of a censored pair is taken from pairs of the same *residual*: step less what its length lets expect.
+Paths of the absolute schedule end at their targets, and where targets are far, events are late. The pairs that are
+still followed at a late step are then those whose events are late, and Kaplan and Meier's product, which takes them to
+stand for those that were left behind, is too large there. The length of every path is known, censored or not, and what
+is unknown of a censored pair is taken from pairs of the same *residual*: step less what its length lets expect.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ def survival(
         grid: the points.
         length: of each pair's path, in the values' unit; None, or the same for all: nothing to correct by.
     """
-    plain = kaplan_meier(pairs, value, censored, grid=grid)
     if length is None:
-        return plain
+        return kaplan_meier(pairs, value, censored, grid=grid)
     censored = np.asarray(censored, dtype=bool)
     value, length = np.asarray(value, dtype=np.float64), np.asarray(length, dtype=np.float64)
     defined = ~np.isnan(value)
     open_ = defined & censored & (value < grid[-1])
     if not open_.any() or (defined & ~censored).sum() < FEWEST_SEEN or np.ptp(length[defined]) == 0:
-        return plain
+        return kaplan_meier(pairs, value, censored, grid=grid)
     spacing = np.diff(grid).min()
     b = slope(value[defined], censored[defined], length[defined])
     shift = np.rint(b * (length - length[defined].mean()) / spacing) * spacing
     residual = np.where(defined, value - shift, np.nan)
     rest = _with_tail(kaplan_meier(pairs, residual, censored, grid=_grid(residual, shift, grid)), residual)
-    return Survival(_mixed(pairs, value, censored, open_, shift, grid, rest), plain.n, plain.grid)
+    beyond = _mixed(pairs, value, censored, open_, shift, grid, rest)
+    return Survival(beyond, int(defined.sum()), np.asarray(grid, dtype=np.float64))
 
 
 def slope(

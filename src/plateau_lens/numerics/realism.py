@@ -12,7 +12,6 @@ from plateau_lens.numerics.excess import Excess
 from plateau_lens.numerics.intervals import UNDEFINED, Estimate, ratio_interval, standard_error
 from plateau_lens.numerics.survival import Distance, Survival
 
-
 SURE = 4.0
 """Standard errors that random's distance must be above 0. Where two would do, a random that is hardly apart would have
 a realism in some runs only: those whose sample shows it too far, and every other kind too real for it."""

@@ -10,10 +10,16 @@ from plateau_lens.runs.config import RunConfig
 CENSORED = (
     "Censored: the event was not seen within the usable steps of a curve, so that its step is only known to lie "
     "behind the last one that was looked at. Mean, sd, quantiles and distances take it for just that "
-    "(Kaplan-Meier): it is neither dropped nor set to a bound. They are of min(step, number of steps): nothing is "
+    "(Kaplan-Meier, corrected for longer paths having later events): it is neither dropped nor set to a bound. They are of min(step, number of steps): nothing is "
     "known behind the path, and a quantile that lies there is ∞. On the relative schedule, where all looking "
     "stops at the last step, mean, sd and distances are the plain ones of the values, as in the paper. A curve "
     "that has no such step at all (no bend for AUC or NL) has no value and enters only the censored share."
+)
+MUCH_CENSORED = 0.1
+"""Share of censored pairs from which a table says so: what is said of those rests on an assumption."""
+WARNING = (
+    " Of {kinds}, events were not seen: where they would have been is taken from how steps rise with the length of a path, "
+    "and behind the longest paths from a normal distribution."
 )
 INTERVALS = (
     "[low, high]: 95 % interval from 2,000 resamples of pairs, the same pairs for every kind; that of a censored "
@@ -22,8 +28,8 @@ INTERVALS = (
 )
 COMPARISONS = (
     "Each row is the number of the first kind less that of the second, with its 95 % interval over resamples of "
-    "pairs (paired: the same for both kinds). A difference of distances is of distances to {reference} beyond noise: above "
-    "0, the second kind is the closer. p: two-sided, that the true difference is 0; Holm: adjusted over all "
+    "pairs (paired: the same for both kinds). A difference of distances is of distances to {reference} beyond noise: "
+    "above 0, the second kind is the closer. p: two-sided, that the true difference is 0; Holm: adjusted over all "
     "rows of a table, so that below 0.05 no more than one table in twenty holds a false one."
 )
 EQUIVALENCE = (
@@ -55,14 +61,14 @@ LADDER = (
 )
 BEYOND_NOISE = (
     "Beyond noise: a distance d less d0, what sampling noise alone makes of none, in squares: e² = d² - d0², and 0 where "
-    "d is less. Distances as they are come out too high, the nearer to 0 the more. In differences e has a sign: it is "
-    "below 0 where d is less than d0."
+    "d is less. A distance as it is comes out too high, the more so the nearer it is to 0. In differences e has a sign: "
+    "it is below 0 where d is less than d0."
 )
 REALISM = (
     "Realism R = 1 - e(kind) / e(random): e is the distance to {reference} beyond noise. 0: as far from {reference} as "
-    "random; 1: as close as another sample of it; below 0: farther than random; above 1: by noise alone. \N{EN DASH} where "
-    "random's is not four standard errors above 0, so that the two ends of the scale may coincide. [low, high]: Fieller's "
-    "95 % interval over resamples of pairs."
+    "random; 1: as close as another sample of it; below 0: farther than random; above 1: by noise alone. "
+    "\N{EN DASH} where random's is not four standard errors above 0, so that the two ends of the scale may coincide. "
+    "[low, high]: Fieller's 95 % interval over resamples of pairs."
 )
 REALISM_OF_SAE = (
     "The realism of an SAE at a site is two numbers, 0 where as far from model-generated as random and 1 where as "

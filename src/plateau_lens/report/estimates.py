@@ -18,7 +18,8 @@ from plateau_lens.numerics.intervals import (
     percentile_interval,
     share_interval,
 )
-from plateau_lens.numerics.survival import Distance, Survival, grid_of, kaplan_meier
+from plateau_lens.numerics.lengths import survival as survival_of
+from plateau_lens.numerics.survival import Distance, Survival, grid_of
 from plateau_lens.report.run_data import Group, RunData, Sample
 
 
@@ -67,8 +68,13 @@ def survivals(samples: Sequence[Sample], *, seed: int, end: int | None) -> dict[
     """
     grid = grid_of([sample.value for sample in samples], end)
     return {
-        sample.kind: kaplan_meier(
-            pair_bootstrap(sample.value.size, seed), sample.value, sample.censored, grid=grid
+        sample.kind: survival_of(
+            pair_bootstrap(sample.value.size, seed),
+            sample.value,
+            sample.censored,
+            grid=grid,
+            # Lengths are in steps, and say something of values in steps.
+            length=None if end is None else sample.last,
         )
         for sample in samples
     }

@@ -47,6 +47,8 @@ class Sample(NamedTuple):
     value: Float[np.ndarray, " pair"]
     """In the statistic's unit; NaN where undefined, where censored the last that was looked at."""
     censored: Bool[np.ndarray, " pair"]
+    last: Int[np.ndarray, " pair"] | None = None
+    """Last usable step of each path; None where it is not on file."""
 
     @property
     def seen(self) -> Float[np.ndarray, " k"]:
@@ -64,15 +66,22 @@ class Samples(Mapping[Group, tuple[Sample, ...]]):
         self._steps = steps
         self._kinds = kinds
         self._groups = dict.fromkeys(groups)
+        self._has_last = "last_step" in steps.collect_schema()
 
     def __getitem__(self, group: Group) -> tuple[Sample, ...]:
         if group not in self._groups:
             raise KeyError(group)
         wanted = [pl.col(column) == value for column, value in group._asdict().items()]
-        rows = self._steps.filter(*wanted).select("kind", "pair", "value", "censored").collect()
+        columns = ["kind", "pair", "value", "censored", *(["last_step"] if self._has_last else [])]
+        rows = self._steps.filter(*wanted).select(columns).collect()
         parts = rows.sort("pair", maintain_order=True).partition_by("kind", as_dict=True)
         return tuple(
-            Sample(kind, part["value"].cast(pl.Float64).to_numpy(), part["censored"].to_numpy())
+            Sample(
+                kind,
+                part["value"].cast(pl.Float64).to_numpy(),
+                part["censored"].to_numpy(),
+                part["last_step"].to_numpy() if self._has_last else None,
+            )
             for kind in self._kinds
             if (part := parts.get((kind,))) is not None
         )

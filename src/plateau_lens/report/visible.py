@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode categories: control, format (among them U+202E, which turns the order around), surrogate, line and paragraph."""
+"""Unicode categories: control, format (U+202E, which turns the order around), surrogate, line and paragraph."""
 _KEPT = "\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 """Of these: what lays out text, and what words of many languages are spelt with."""
 

@@ -11,13 +11,16 @@ key                                 paper (default)            notebook
 n_steps                             100 intervals              99 (a grid of 100 points, ends included)
 step_size                           as given, 0.5 on GPT-2     100/99 of it, 0.50505
 cut_size                            step_size                  the step_size as given
-statistics.ms.convention            earliest of equal slopes   the last one; n_steps without blow-up
+statistics.ms.convention            earliest of equal slopes   the last one
 statistics.auc.convention           triangle on n, n >= 1      triangle on n + 1, n >= 5
 statistics.nl-value.convention      n                          n - 1; the number of points if none departs
 kinds: random.divisor               N - 1                      N
 kinds: synthetic-baseline.dead      excluded                   may be chosen
 kinds: synthetic-baseline.collisions forbidden                 the later value overwrites the earlier
 =================================== ========================== =========================================
+
+Where nothing was seen, the notebooks give n_steps (MS) and the number of points (NL). So do we, of a path that was
+looked at to its end; of one that was cut at its target, the last step looked at is given, and censored, in either convention.
 
 Not offered: the repair of the covariance to positive definite (draws here need no factorisation), and AP plots clipped
 at 40.

@@ -12,7 +12,7 @@
     codes/part-*.parquet    pair, kind, active, top_share, top_cosine, log10_frequency, norm, distance
     latents/part-*.parquet  experiment, kind (null: the prompt's own), pair, prompt, error, active, mean_among,
                             shares and to_top list<float32>, among list<uint32> (`activations.anatomy`)
-    steps.parquet           experiment, kind, schedule, pair, response, statistic, value, censored
+    steps.parquet           experiment, kind, schedule, pair, last_step, response, statistic, value, censored
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ class RunFolder:
         return self._table("prompts.parquet")
 
     def steps(self) -> pl.DataFrame:
-        """One row a step value: experiment, kind, schedule, pair, response, statistic, value, censored."""
+        """One row a step value: experiment, kind, schedule, pair, last_step, response, statistic, value, censored."""
         return self._table("steps.parquet")
 
     def curves(

@@ -8,7 +8,7 @@ from plateau_lens.steps.registry import Curves, StepValues, statistic
 
 @statistic("ap-of-distance")
 class ActivationPlateauOfDistance(ActivationPlateau):
-    """``AP |step| / |T - A|``: how far from the base the AP step is, in distances to the target; 0..1 on a path that stops at its target.
+    """``AP |step| / |T - A|``: how far from the base the AP step is, in distances to the target; 0..1.
 
     A control of AP: one step of the absolute schedule is a larger share of a shorter way.
     NaN where AP is, and where base and target coincide. Parameters and censoring as of AP.

@@ -35,7 +35,7 @@ class MaxSlope(Statistic):
     """Label of a response to the slope, response units a step, that the steepest must exceed; the paper's 0.02 for L2.
     One that is not named has its response's own; auto: 1/1000 of the AP threshold, where AP is of that response."""
     convention: Literal["paper", "notebook"] = "paper"
-    """``notebook``: the last of equal slopes, and ``n_steps`` where none exceeds the least (see `runs.convention`)."""
+    """``notebook``: the last of equal slopes (see `runs.convention`)."""
 
     @field_validator("min_slope", mode="after")
     @classmethod
@@ -48,11 +48,11 @@ class MaxSlope(Statistic):
         """See the class."""
         slopes = np.where(curves.usable[:, 1:], np.diff(curves.heights, axis=1), -np.inf)
         if self.convention == "notebook":
-            step, otherwise = slopes.shape[1] - slopes[:, ::-1].argmax(axis=1), curves.d.shape[1] - 1
+            step = slopes.shape[1] - slopes[:, ::-1].argmax(axis=1)
         else:
-            step, otherwise = 1 + slopes.argmax(axis=1), curves.ends
+            step = 1 + slopes.argmax(axis=1)
         blows_up = slopes.max(axis=1) > self._least(curves.response)
-        value = np.where(blows_up, step, otherwise).astype(np.float64)
+        value = np.where(blows_up, step, curves.ends).astype(np.float64)
         value[curves.broken] = np.nan
         return StepValues(value, ~curves.broken & (~blows_up | (step == curves.ends)))
 
@@ -73,7 +73,10 @@ class MaxSlope(Statistic):
             f"rise exceeds the least slope ({least}, a step) or the steepest is at the last usable step."
         )
         if self.convention == "notebook":
-            text += f" As in the authors' notebooks, the last of equal rises counts, and {n_steps} is given for none."
+            text += (
+                f" As in the authors' notebooks, the last of equal rises counts, and {n_steps} is given for none on a "
+                "path that was looked at to its end."
+            )
         return text
 
     def _least(self, response: str) -> float:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+PATH = ("experiment", "kind", "schedule", "pair", "last_step")
+"""What a row says of its path."""
+
+
 def measure(
     table: pl.DataFrame,
     statistics: Mapping[str, Statistic],
@@ -39,7 +43,7 @@ def measure(
     parts: list[pl.DataFrame] = []
     for response in responses:
         measured = table.filter(pl.col(response).is_not_null())
-        where = measured.select("experiment", "kind", "schedule", "pair")
+        where = measured.select(PATH)
         last = measured["last_step"].to_numpy()
         relative = measured["schedule"].to_numpy() == "relative"
         distance = measured["distance"].to_numpy()
@@ -58,7 +62,7 @@ def measure(
                         pl.Series("censored", found.censored, dtype=pl.Boolean),
                     )
                 )
-    return pl.concat(parts) if parts else _nothing(table.select("experiment", "kind", "schedule", "pair"))
+    return pl.concat(parts) if parts else _nothing(table.select(PATH))
 
 
 def _nothing(where: pl.DataFrame) -> pl.DataFrame:

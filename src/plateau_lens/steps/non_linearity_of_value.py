@@ -31,7 +31,8 @@ class NonLinearityOfValue(Statistic):
     departure: float = Field(default=0.2, gt=0, allow_inf_nan=False)
     """Relative departure that counts, 0.2 = 20 %."""
     convention: Literal["paper", "notebook"] = "paper"
-    """``notebook``: ``n - 1``, and the number of points where none departs (see `runs.convention`)."""
+    """``notebook``: ``n - 1``, and the number of points where none departs on a path that was looked at to its end (see
+    `runs.convention`)."""
 
     def of(self, curves: Curves) -> StepValues:
         """See the class."""
@@ -43,7 +44,9 @@ class NonLinearityOfValue(Statistic):
         line = d[:, :1] + (d[:, self.anchor] - d[:, 0])[:, None] * n / self.anchor
         leaves = curves.usable & (n > self.anchor) & (np.abs(d - line) > self.departure * np.abs(line))
         seen = leaves.any(axis=1)
-        value = np.where(seen, leaves.argmax(axis=1) - notebook, points if notebook else curves.ends)
+        # A path that was cut was not looked at behind its last usable step: the notebooks' number would say it was.
+        never = np.where(notebook & (curves.ends == points - 1), points, curves.ends)
+        value = np.where(seen, leaves.argmax(axis=1) - notebook, never)
         flat = d[:, self.anchor] == d[:, 0]
         undefined = flat | (curves.ends <= self.anchor) | curves.broken
         return StepValues(np.where(undefined, np.nan, value), ~curves.broken & (~seen | undefined))

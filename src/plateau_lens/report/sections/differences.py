@@ -90,8 +90,8 @@ def differences(data: RunData) -> pl.DataFrame:
 
     Quantities: ``mean`` (steps; every kind against model-generated, then the others among themselves), ``ks`` (0..1)
     and ``wasserstein`` (steps), which are distances to model-generated beyond noise (`numerics.excess`) of two other
-    kinds: above 0, ``other`` is closer. p_holm is adjusted over all rows of the group. margin, verdict, p_equivalent and p_different are
-    of a difference in steps, and NaN or empty for another.
+    kinds: above 0, ``other`` is closer. p_holm is adjusted over all rows of the group. margin, verdict, p_equivalent
+    and p_different are of a difference in steps, and NaN or empty for another.
     """
     rows = [
         {**group._asdict(), **row}

@@ -123,9 +123,9 @@ def ladder(data: RunData) -> pl.DataFrame:
     """One row a group and kind, top of the ladder first, at full precision; none without model-generated.
 
     ``ks`` (0..1) and ``wasserstein`` (steps) are distances to model-generated, ``excess_*`` what is left of them beyond
-    noise (`numerics.excess`), ``realism_*`` that as a share of random's (`numerics.realism`). ``place``: ``rung`` or ``control``, in the configuration's order; ahead of them ``top``, which
-    is what another sample of model-generated of the run's size would have: its expected distance, and
-    between which ends 95 % of such samples lie.
+    noise (`numerics.excess`), ``realism_*`` that as a share of random's (`numerics.realism`). ``place``: ``rung`` or
+    ``control``, in the configuration's order; ahead of them ``top``, which is what another sample of model-generated of
+    the run's size would have: its expected distance, and between which ends 95 % of such samples lie.
     """
     rows = [
         {**group._asdict(), **row}

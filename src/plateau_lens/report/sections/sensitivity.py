@@ -170,7 +170,7 @@ def _sample(curves: KindCurves, threshold: float) -> Sample:
         for start in range(0, len(curves.last), BLOCK)
     ]
     value = np.concatenate([block.value for block in blocks])
-    return Sample(curves.kind, value, np.concatenate([block.flags for block in blocks]))
+    return Sample(curves.kind, value, np.concatenate([block.flags for block in blocks]), curves.last)
 
 
 def _median(row: Mapping[str, float]) -> str:

@@ -150,7 +150,9 @@ def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
         COLUMNS,
         f"{definitions.values_in(data, group.statistic)}; {definitions.unit(group.schedule, data.config)}.",
     )
-    rows = [cells(row) for row in frame.filter(*wanted).iter_rows(named=True)]
+    chosen = frame.filter(*wanted)
+    rows = [cells(row) for row in chosen.iter_rows(named=True)]
+    unit += _warning(chosen)
     if found:
         columns += PUBLISHED_COLUMNS
         rows = [row + published.cells(found.get(row[0])) for row in rows]
@@ -158,6 +160,15 @@ def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
         unit += f" Published, of GPT-2 small: {'; '.join(sources)}."
     title = f"{data.experiments[group.experiment].heading}: {data.called(group)}"
     return render.Table(title, columns, tuple(rows), unit)
+
+
+def _warning(rows: pl.DataFrame) -> str:
+    """What is to be known of kinds of which many pairs are censored."""
+    much = rows.filter(pl.col("censored") > definitions.MUCH_CENSORED)
+    kinds = ", ".join(
+        f"{row['kind']} ({render.share(row['censored'])})" for row in much.iter_rows(named=True)
+    )
+    return definitions.WARNING.format(kinds=kinds) if kinds else ""
 
 
 def cells(row: Mapping[str, object]) -> tuple[str, ...]:
