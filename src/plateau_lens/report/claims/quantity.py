@@ -90,7 +90,7 @@ class Combined(Quantity):
         """One of the numbers, said as briefly as what all have in common allows."""
         if self.what(run):
             shown = each.whose(run)
-            return f"({shown})" if isinstance(each, Combined) and not isinstance(each, Range) else shown
+            return f"({shown})" if isinstance(each, Combined) and len(each.parts()) == 2 else shown
         return f"({each.text(run)})"
 
 
@@ -171,7 +171,7 @@ class Range(Combined):
 
     def whose(self, run: Measures) -> str:
         """Of which."""
-        return f"range over {', '.join(self.named(each, run) for each in self.numbers)}"
+        return f"the range ({', '.join(self.named(each, run) for each in self.numbers)})"
 
 
 def measured(quantities: Iterable[Quantity], run: Measures) -> list[Measured]:
