@@ -22,6 +22,10 @@ class RunFolderError(PlateauLensError):
     """A run folder that cannot be written, is not a run, or belongs to another experiment."""
 
 
+class DamageError(RunFolderError):
+    """A file of a run that is gone, or not as it was written; says what is lost, and the command that mends it."""
+
+
 class EngineError(PlateauLensError):
     """A model that the engine cannot drive, or an intervention that did not fire as often as it should."""
 

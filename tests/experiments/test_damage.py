@@ -56,19 +56,21 @@ def test_a_file_that_is_not_what_was_written_is_named(
     said = capsys.readouterr().err
     assert "Traceback" not in said
     if not name.startswith("curves"):
-        assert f"{path} is not what the run wrote" in said
+        assert f"{path} is not what was written" in said
         assert "plateau-lens run" in said
 
 
 def test_a_hand_edited_threshold_or_seed_is_noticed(finished: RunFolder) -> None:
     config = finished.path / "config.yaml"
     config.write_text(config.read_text().replace("threshold: 4.0", "threshold: 5.0"))
-    with pytest.raises(RunFolderError, match=r"config\.yaml is not what the run wrote"):
+    with pytest.raises(RunFolderError, match=r"config\.yaml is not what was written"):
         finished.config()
     manifest = finished.path / "manifest.json"
     edited = json.loads(manifest.read_text()) | {"seed": 3}
     manifest.write_text(json.dumps(edited))
-    with pytest.raises(RunFolderError, match=r"manifest\.json was changed since it was written"):
+    with pytest.raises(
+        RunFolderError, match=r"manifest\.json cannot be read: its own checksum does not hold"
+    ):
         finished.manifest()
 
 

@@ -113,7 +113,8 @@ def test_what_needs_other_curves_is_refused(finished: RunFolder) -> None:
 def test_an_unfinished_run_and_one_without_curves_are_refused(finished: RunFolder) -> None:
     (finished.path / "curves" / "part-00000.parquet").unlink()
     with pytest.raises(
-        RunFolderError, match=r"curves/part-00000\.parquet is gone; the same `plateau-lens run`"
+        RunFolderError,
+        match=r"curves/part-00000\.parquet is gone; lost: the curves of part-00000; `plateau-lens run ",
     ):
         measure_again(finished, {})
     manifest = finished.manifest()

@@ -88,5 +88,7 @@ def test_report_takes_away_what_an_earlier_one_wrote_and_nothing_else(
 def test_unfinished_run_is_refused(run_path: Path) -> None:
     folder = write_hills(run_path, **SMALL)
     (run_path / "steps.parquet").unlink()
-    with pytest.raises(RunFolderError, match=r"has no steps\.parquet yet; run it to the end first"):
+    with pytest.raises(
+        RunFolderError, match=r"steps\.parquet is gone; lost: the step values; `plateau-lens run "
+    ):
         build_report(folder)

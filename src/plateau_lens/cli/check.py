@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from plateau_lens import presets
-from plateau_lens._errors import EngineError, RunFolderError
+from plateau_lens._errors import DamageError, EngineError
 from plateau_lens.cli.terminal import terminal
 from plateau_lens.runs.config import load_config
 from plateau_lens.runs.folder import RunFolder
@@ -62,10 +62,7 @@ def _verify(folder: RunFolder) -> None:
     """
     manifest, damage = folder.manifest(), folder.damage()
     if damage:
-        raise RunFolderError(
-            f"{folder.path} is damaged:\n  "
-            + "\n  ".join(f"{each.name} {each.what}; lost: {each.lost}; {each.mend}" for each in damage)
-        )
+        raise DamageError(f"{folder.path} is damaged:\n  " + "\n  ".join(map(str, damage)))
     files = sum(len(manifest.get(part, {})) for part in ("shards", "files", "report"))
     state = "finished" if "finished" in manifest else "not finished: `plateau-lens run` goes on with it"
     terminal().print(f"{folder.path}: {files} files are as they were written; {state}.")

@@ -267,7 +267,7 @@ def typical_distance(population: Population) -> float:
     found = float(np.median(torch.linalg.vector_norm(apart, dim=-1).cpu().numpy()))
     if not found > 0:
         raise ResourceError(
-            "half of the prompts have the same activation as another at this site, so that no step size can be measured "
-            "on them; set step_size, or choose another site or other prompts"
+            "half of the prompts have the same activation as another at this site, so that no step size can be "
+            "measured on them; set step_size, or choose another site or other prompts"
         )
     return found

@@ -83,11 +83,11 @@ def load_prompts(
         raise ResourceError(
             f"no prompts at {source!r}: not a file, and not one of {', '.join(SOURCES)}{nearest(source, SOURCES)}"
         )
-    entries = getattr(loaded.model.get_input_embeddings(), "num_embeddings", None)
-    if entries is not None and tokens.size and not 0 <= tokens.min() <= tokens.max() < entries:
+    entries = loaded.model.config.get_text_config().vocab_size
+    if tokens.size and not 0 <= tokens.min() <= tokens.max() < entries:
         raise ResourceError(
-            f"{source!r} gives token ids from {tokens.min()} to {tokens.max()}, but {loaded.source!r} has embeddings of "
-            f"0 to {entries - 1}; its tokenizer, or the column of ids, belongs to another model"
+            f"{source!r} gives token ids from {tokens.min()} to {tokens.max()}, but {loaded.source!r} has "
+            f"embeddings of 0 to {entries - 1}; its tokenizer, or the column of ids, belongs to another model"
         )
     # Two equal prompts would have equal activations and no direction between them.
     _, first = np.unique(tokens, axis=0, return_index=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from plateau_lens._digest import sha256
-from plateau_lens._errors import RunFolderError
+from plateau_lens._errors import DamageError, RunFolderError
 from plateau_lens.report import page, run_data
 from plateau_lens.report.figures import style
 from plateau_lens.report.run_data import RunData
@@ -76,6 +76,8 @@ def build_sections(data: RunData) -> tuple[list[Section], list[Skipped]]:
     for name, known in SECTIONS.all().items():
         try:
             built.append(known(data))
+        except DamageError:
+            raise  # to leave a section out would be to say that the run cannot have it
         except RunFolderError as error:
             skipped.append(Skipped(name, str(error)))
     return built, skipped

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plateau_lens._digest import sha256
-from plateau_lens._errors import ConfigError, RunFolderError
+from plateau_lens._errors import ConfigError, DamageError, RunFolderError
 from plateau_lens.runs.config import RunConfig, load_config
 from plateau_lens.runs.lock import locked
 from plateau_lens.runs.manifest import OWN, own_digest, read_entry, read_manifest
@@ -112,11 +112,14 @@ LOST = {
 class Damage(NamedTuple):
     """A file that is not as it was written."""
 
-    name: str
+    path: Path
     what: str
     lost: str
     mend: str
     """The command that makes it again."""
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.what}; lost: {self.lost}; {self.mend}"
 
 
 class ShardNames(NamedTuple):
@@ -316,15 +319,17 @@ class RunFolder:
     def _there(self, name: str) -> Path:
         """A file outside the shards, which is as it was written."""
         path = self.path / name
-        if not path.is_file():
-            raise RunFolderError(f"{self.path} has no {name} yet; run it to the end first")
         digest = self.manifest().get("files", {}).get(name)
+        if digest is None and not path.is_file():
+            raise RunFolderError(f"{self.path} has no {name} yet; run it to the end first")
         if digest is not None and not _holds(path, digest):
-            raise RunFolderError(
-                f"{path} is not what the run wrote: it is damaged, or was edited; lost: {self.lost(name)}; "
-                f"{self.mend(name)}"
-            )
+            raise DamageError(str(self._damaged(name)))
         return path
+
+    def _damaged(self, name: str) -> Damage:
+        gone = not (self.path / name).is_file()
+        what = "is gone" if gone else "is not what was written: it is damaged, or was edited"
+        return Damage(self.path / name, what, self.lost(name), self.mend(name))
 
     def mend(self, name: str) -> str:
         """The command that makes a file again."""
@@ -343,16 +348,7 @@ class RunFolder:
         """Every file that the manifest names and that is not as it was written, shards first. Reads all bytes."""
         manifest = self.manifest()
         named = {**manifest.get("shards", {}), **manifest.get("files", {}), **manifest.get("report", {})}
-        return [
-            Damage(
-                name,
-                "is not what was written" if (self.path / name).is_file() else "is gone",
-                self.lost(name),
-                self.mend(name),
-            )
-            for name, digest in named.items()
-            if not _holds(self.path / name, digest)
-        ]
+        return [self._damaged(name) for name, digest in named.items() if not _holds(self.path / name, digest)]
 
     def is_whole(self, name: str) -> bool:
         """Whether a file outside the shards is there, and as it was written."""
@@ -369,12 +365,8 @@ class RunFolder:
             raise RunFolderError(f"{self.path} has no {part} yet; run it to the end first")
         damaged = [name for name in names if not _holds(self.path / name, shards[name])]
         if damaged:
-            more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-            what = "is not what the run wrote" if (self.path / damaged[0]).is_file() else "is gone"
-            raise RunFolderError(
-                f"{self.path / damaged[0]}{more} {what}; lost: {self.lost(damaged[0])}{more}; "
-                f"{self.mend(damaged[0])}"
-            )
+            more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+            raise DamageError(f"{self._damaged(damaged[0])}{more}")
         return [self.path / name for name in names]
 
     def _journal(self) -> Generator[dict[str, Any]]:

@@ -48,7 +48,7 @@ class _Manifest(_Entry):
 def own_digest(manifest: Mapping[str, Any]) -> str:
     """Checksum of all that a manifest holds."""
     text = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     manifest = _read(path.read_text(encoding="utf-8"), _Manifest)
     own = manifest.pop(OWN, None)
-    if own is not None and own != own_digest(manifest):
+    if own not in (None, own_digest(manifest)):
         raise ValueError("its own checksum does not hold: it was changed since it was written")
     return manifest
 
