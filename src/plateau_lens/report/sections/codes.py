@@ -109,6 +109,7 @@ class CodesSection(Section):
             "code's latents; boxes from the first to the third quartile with the median, whiskers to the last value "
             f"within 1.5 times their length. {which(self.found)}",
             draw_latents(real.active, shares),
+            "Figure E.1",
         )
         shown = {kind: each for kind, each in made.items() if kind in legible(self.data)}
         lines = "; a line: a synthetic kind, the codes of the same prompts" if shown else ""
@@ -124,6 +125,7 @@ class CodesSection(Section):
                 {kind: _counted(each) for kind, each in shown.items()},
                 kind_styles(self.data.kinds),
             ),
+            "Figure E.2",
         )
 
 
