@@ -90,22 +90,22 @@ def test_the_slope_of_censored_steps_is_that_of_the_steps() -> None:
     assert abs(slope(same, same >= path, path)) < 0.05
 
 
-@pytest.mark.parametrize("n", [100, 400])
-def test_means_of_dependent_lengths_are_covered(n: int) -> None:
+def test_means_of_dependent_lengths_are_covered() -> None:
+    n = 400
     rng = np.random.default_rng(n)
-    true = np.minimum(dependent(rng, 400_000, correlation=0.55, mean=70)[0], 100).mean()
+    true = np.minimum(dependent(rng, 400_000, correlation=0.55, mean=66)[0], 100).mean()
     plain, corrected = 0, 0
     for sim in range(100):
-        step, value, path = dependent(rng, n, correlation=0.55, mean=70)
+        step, value, path = dependent(rng, n, correlation=0.55, mean=66)
         pairs = PairBootstrap(n, seed=sim % 10, n_resamples=150)
         for length in (None, path):
             found = survival(pairs, value, step > path, grid=GRID, length=length)
             _, low, high = percentile_interval(found.mean(), found.n)
             plain += length is None and low <= true <= high
             corrected += length is not None and low <= true <= high
-    # A third is censored; intervals that took lengths to say nothing would miss most of the time.
-    assert corrected >= stats.binom.ppf(0.001, 100, 0.93)
-    assert plain < 80
+    # A quarter is censored; intervals that took lengths to say nothing miss more than one time in five.
+    assert corrected >= stats.binom.ppf(0.001, 100, 0.95)
+    assert plain <= 80
 
 
 def test_undefined_values_and_empty_draws() -> None:

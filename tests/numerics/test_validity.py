@@ -62,6 +62,20 @@ def test_next_to_no_distance_intervals_still_hold_none(validity: ModuleType):
     assert min(found.values()) >= least(0.95)
 
 
+@pytest.mark.parametrize("which", [0, 3])
+def test_a_difference_of_distances_one_of_which_is_none_is_covered(validity: ModuleType, which: int):
+    found = validity.coverage(validity.NEAR[which], 100, SIMS, resamples=RESAMPLES)
+    for name in ("difference of KS", "difference of Wasserstein"):
+        assert found[name] >= least(0.945), name
+
+
+def test_lengths_that_say_something_of_events_are_corrected_for(validity: ModuleType):
+    for which in (0, 1):
+        found = validity.coverage(validity.DEPENDENT[which], 100, 200, resamples=200)
+        for name in ("mean", "median", "difference of means"):
+            assert found[name] >= least(0.94, 200), (which, name)
+
+
 def test_a_bound_taken_for_an_event_would_be_found_out(validity: ModuleType):
     scenario, misses = validity.COVERAGE[2], 0
     known = validity.truth(scenario)["mean"]
@@ -94,6 +108,9 @@ def test_equivalence_errs_no_more_than_it_says(validity: ModuleType):
     at = validity.at_the_margin(300, SIMS, resamples=RESAMPLES)
     assert least(0.05) <= at["equivalent"] <= most(0.05)
     assert at["different"] <= most(0.05)
+    of_distances = validity.distances_at_the_margin(100, SIMS, resamples=RESAMPLES)
+    assert of_distances["equivalent"] <= most(0.05)
+    assert of_distances["different"] <= most(0.05)
     inside = validity.at_the_margin(1000, 50, true=0.0, resamples=RESAMPLES)
     outside = validity.at_the_margin(1000, 50, true=4.0, resamples=RESAMPLES)
     assert inside["equivalent"] == outside["different"] == 1

@@ -45,8 +45,8 @@ def compare(first: RunFolder, second: RunFolder) -> Table:
 
     If the pairs that both have come from the same prompts, means and differences are over those pairs, and paired.
     Steps of unlike length or number are compared as what they are of a path: on the absolute schedule in residual-
-    stream units, up to where the shorter paths end, on the relative one as a share of the way. Statistics that were asked for
-    with other parameters are not compared, and named in the caption.
+    stream units, up to where the shorter paths end, on the relative one as a share of the way. Statistics that were
+    asked for with other parameters are not compared, and named in the caption.
 
     Raises:
         RunFolderError: if nothing is left.

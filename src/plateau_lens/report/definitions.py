@@ -9,17 +9,18 @@ from plateau_lens.runs.config import RunConfig
 
 CENSORED = (
     "Censored: the event was not seen within the usable steps of a curve, so that its step is only known to lie "
-    "behind the last one that was looked at. Mean, sd, quantiles and distances take it for just that "
-    "(Kaplan-Meier, corrected for longer paths having later events): it is neither dropped nor set to a bound. They are of min(step, number of steps): nothing is "
-    "known behind the path, and a quantile that lies there is ∞. On the relative schedule, where all looking "
-    "stops at the last step, mean, sd and distances are the plain ones of the values, as in the paper. A curve "
-    "that has no such step at all (no bend for AUC or NL) has no value and enters only the censored share."
+    "behind the last one that was looked at. Mean, sd, quantiles and distances take it for just that (Kaplan-Meier, "
+    "corrected for longer paths having later events): it is neither dropped nor set to a bound. They are of min(step, "
+    "number of steps): nothing is known behind the path, and a quantile that lies there is ∞. On the relative "
+    "schedule, where all looking stops at the last step, mean, sd and distances are the plain ones of the values, as "
+    "in the paper. A curve that has no such step at all (no bend for AUC or NL) has no value and enters only the "
+    "censored share."
 )
 MUCH_CENSORED = 0.1
 """Share of censored pairs from which a table says so: what is said of those rests on an assumption."""
 WARNING = (
-    " Of {kinds}, events were not seen: where they would have been is taken from how steps rise with the length of a path, "
-    "and behind the longest paths from a normal distribution."
+    " Many censored: {kinds}. Where their events would have been is taken from how steps rise with the length of a "
+    "path, and behind the longest paths from a normal distribution."
 )
 INTERVALS = (
     "[low, high]: 95 % interval from 2,000 resamples of pairs, the same pairs for every kind; that of a censored "
@@ -60,9 +61,9 @@ LADDER = (
     "in brackets where 95 % of such samples lie."
 )
 BEYOND_NOISE = (
-    "Beyond noise: a distance d less d0, what sampling noise alone makes of none, in squares: e² = d² - d0², and 0 where "
-    "d is less. A distance as it is comes out too high, the more so the nearer it is to 0. In differences e has a sign: "
-    "it is below 0 where d is less than d0."
+    "Beyond noise: a distance d less d0, what sampling noise alone makes of none, in squares: e² = d² - d0², and 0 "
+    "where d is less. A distance as it is comes out too high, the more so the nearer it is to 0. In differences e has "
+    "a sign: it is below 0 where d is less than d0."
 )
 REALISM = (
     "Realism R = 1 - e(kind) / e(random): e is the distance to {reference} beyond noise. 0: as far from {reference} as "

@@ -20,7 +20,7 @@ kinds: synthetic-baseline.collisions forbidden                 the later value o
 =================================== ========================== =========================================
 
 Where nothing was seen, the notebooks give n_steps (MS) and the number of points (NL). So do we, of a path that was
-looked at to its end; of one that was cut at its target, the last step looked at is given, and censored, in either convention.
+looked at to its end. Of one that was cut at its target, the last step that was looked at is given, as by the paper.
 
 Not offered: the repair of the covariance to positive definite (draws here need no factorisation), and AP plots clipped
 at 40.
