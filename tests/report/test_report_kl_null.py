@@ -72,7 +72,8 @@ def test_tables_show_them(made: KLNull) -> None:
     assert steps.rows[0][2].startswith("25.0 [")
     assert "50 %" in steps.rows[0][8]
     assert gains.rows == ((REAL, "1.00 [1.00, 1.00]", "1.00 [1.00, 1.00]", "0.10 [0.10, 0.10]"),)
-    assert gains.unit.startswith("Median over pairs. A straight line has 0.10")
+    # Of n squared on the last tenth: 1 - 0.9 ** 2.
+    assert gains.unit == "Median over pairs. A straight line has 0.10, a parabola 0.19, a single step 1."
     text = " ".join(made.notes())
     assert "blocks.1.hook_resid_pre" in text
     assert "10 consecutive steps" in text
@@ -115,6 +116,8 @@ def test_unseen_steps_are_at_their_bound_and_undefined_ones_left_out(tmp_path: P
     assert row["n"] == 2
     assert row["mean_end"] == 70  # 100, where looking stopped, and 40
     assert row["within_5"] == 1
+    assert row["unseen_end"] == pytest.approx(1 / 3)
+    assert row["unseen_site"] == pytest.approx(1 / 3)
     assert math.isnan(row["gain_l2_site"]), "the run has no L2"
     assert section.tables()[1].rows[0][3] == "\N{EN DASH}"
 

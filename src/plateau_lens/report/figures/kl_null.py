@@ -52,10 +52,11 @@ def draw_both(
     from matplotlib.figure import Figure
 
     with paper_style():
-        figure = Figure(figsize=(PAGE_WIDTH, 3.1), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH, 3.0 + 0.16 * (1 + len(kinds))), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
         _draw_curves(left, kinds, styles, names, n_steps)
         _draw_pairs(right, kinds, styles, names, within, n_steps)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -67,7 +68,9 @@ def _draw_curves(
     n_steps: int,
 ) -> None:
     steps = np.arange(n_steps + 1)
-    axes.plot([0, n_steps], [0, 1], color=_GREY, linewidth=0.7, label="straight line")
+    share = steps / n_steps
+    axes.plot(steps, share, color=_GREY, linewidth=0.7, label="straight line")
+    axes.plot(steps, share**2, color=_GREY, linewidth=0.9, linestyle=(0, (1, 1.2)), label="parabola")
     for each in kinds:
         shown = drawable(each.kind)
         colour = styles[each.kind].colour
@@ -78,7 +81,6 @@ def _draw_curves(
     )
     axes.set_xlim(0, n_steps)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    axes.legend(loc="upper left")
 
 
 def _draw_pairs(
@@ -106,6 +108,7 @@ def _draw_pairs(
             color=style.colour,
             alpha=opacity,
             rasterized=n_pairs > 300,
+            clip_on=False,
         )
     axes.set(
         xlabel=f"MS step of KL, pushed {names[1]}",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from plateau_lens._errors import RunFolderError
 from plateau_lens.numerics import uncensored
@@ -18,7 +18,7 @@ from plateau_lens.report import definitions, render
 from plateau_lens.report.estimates import ends, of, pair_bootstrap
 from plateau_lens.report.figures.kl_null import KindAtBoth, draw_both
 from plateau_lens.report.figures.style import kind_styles
-from plateau_lens.report.run_data import Group, RunData
+from plateau_lens.report.run_data import Group, RunData, Sample
 from plateau_lens.report.sections.registry import Drawing, Section, legible, section
 
 FIGURE = "figure-kl-null"
@@ -36,6 +36,7 @@ ESTIMATES = (
     "ks",
     "spearman",
     *(f"within_{steps}" for steps in WITHIN),
+    *("unseen_end", "unseen_site"),
     *CURVES,
 )
 SCHEMA = {
@@ -51,6 +52,9 @@ class Steps(NamedTuple):
     kind: str
     end: Float[np.ndarray, " pair"]
     site: Float[np.ndarray, " pair"]
+    unseen_end: Bool[np.ndarray, " pair"]
+    """Whose largest rise is at the last step, or none is steep enough."""
+    unseen_site: Bool[np.ndarray, " pair"]
 
 
 @section("kl-null")
@@ -79,16 +83,17 @@ class KLNull(Section):
                 *(render.interval(*of(row, name), 1) for name in ESTIMATES[:4]),
                 *(render.interval(*of(row, name), 2) for name in ("ks", "spearman")),
                 *(render.share_interval(*of(row, f"within_{steps}")) for steps in WITHIN),
+                *(render.share(float(row[f"unseen_{where}"])) for where in ("end", "site")),
             )
             for row in rows
         ]
         columns = ("kind", "n", "mean, end", "mean, site", "median, end", "median, site")
         gains = [(str(row["kind"]), *(render.interval(*of(row, name), 2) for name in CURVES)) for row in rows]
-        unit = definitions.unit(SCHEDULE, self.data.config)
+        unit, share = definitions.unit(SCHEDULE, self.data.config), self._window / self.data.config.n_steps
         return [
             render.Table(
                 f"MS step of KL: pushed at the end and at {self.data.config.site}",
-                (*columns, "KS", "Spearman", *near),
+                (*columns, "KS", "Spearman", *near, "not seen, end", "not seen, site"),
                 tuple(cells),
                 f"Relative schedule, {unit}.",
             ),
@@ -96,7 +101,7 @@ class KLNull(Section):
                 "How step-like: the largest share of its end value that a curve gains on a tenth of the path",
                 ("kind", "KL, pushed at the end", "KL, pushed at the site", "L2, pushed at the site"),
                 tuple(gains),
-                f"Median over pairs. A straight line has {self._window / self.data.config.n_steps:.2f}, a single "
+                f"Median over pairs. A straight line has {share:.2f}, a parabola {1 - (1 - share) ** 2:.2f}, a single "
                 "step 1.",
             ),
         ]
@@ -108,8 +113,8 @@ class KLNull(Section):
             f"pushed at {self.data.config.site}, as in the rest of this run. A pair has the same prompt at both, and "
             "its model-generated target comes from the same other prompt; its random targets are independent draws, "
             "each with mean and covariance of the activations at its own place.",
-            "mean, median: of the MS step, the step of KL's largest rise, one a pair; one that was not seen within the "
-            "path is taken at its bound, the last step. KS: Kolmogorov-Smirnov distance between the two "
+            "mean, median: of the MS step, the step of KL's largest rise, one a pair; not seen: share of pairs whose "
+            "largest rise is at the last step, or is less than the least slope; they count with the last step. KS: Kolmogorov-Smirnov distance between the two "
             "distributions of MS steps, 0 (the same) to 1 (disjoint). Spearman: rank correlation of a pair's two "
             "MS steps, 1 where they put the pairs in one order, 0 where one says nothing of the other. within 5, "
             "within 10 steps: share of pairs whose two MS steps differ by no more.",
@@ -143,7 +148,7 @@ class KLNull(Section):
         caption = (
             "KL of pushes at the last block's output, right before the final norm and the unembedding, beside "
             f"KL of pushes at {site}; relative schedule. Left: mean over pairs at each step, divided by the mean at "
-            "the last step. Right: a dot is a pair, with its MS step at the site (across) and at the end (up); on the "
+            "the last step; grey: what a straight line and a parabola would be. Right: a dot is a pair, with its MS step at the site (across) and at the end (up); on the "
             f"diagonal the two are equal, and within the shaded band they differ by {WITHIN[-1]} steps or fewer. "
             "A model-generated target comes from the same other prompt at both places; random targets are independent "
             "draws."
@@ -155,16 +160,17 @@ class KLNull(Section):
         return max(1, round(WINDOW * self.data.config.n_steps))
 
     def _steps(self) -> Iterator[Steps]:
-        found: list[dict[str, Float[np.ndarray, " pair"]]] = []
+        found: list[dict[str, Sample]] = []
         for label in self.labels.values():
             group = Group(label, STATISTIC, RESPONSE, SCHEDULE)
             if group not in self.data.samples:
                 raise RunFolderError(self.data.lacks(group))
-            found.append({sample.kind: sample.value for sample in self.data.samples[group]})
+            found.append({sample.kind: sample for sample in self.data.samples[group]})
         at_end, at_site = found
         for kind in self.data.kinds:
             if kind in at_end and kind in at_site:
-                yield Steps(kind, at_end[kind], at_site[kind])
+                end, site = at_end[kind], at_site[kind]
+                yield Steps(kind, end.value, site.value, end.censored, site.censored)
 
     def _row(self, steps: Steps) -> dict[str, object]:
         pairs = pair_bootstrap(len(steps.end), self.data.config.seed)
@@ -179,6 +185,8 @@ class KLNull(Section):
         apart = np.abs(steps.end - steps.site)
         for within in WITHIN:
             row |= ends(f"within_{within}", share_interval(apart[~np.isnan(apart)] <= within))
+        row |= ends("unseen_end", share_interval(steps.unseen_end))
+        row |= ends("unseen_site", share_interval(steps.unseen_site))
         for column, (name, response) in CURVES.items():
             row |= ends(column, self._gain(self.labels[name], response, steps.kind))
         return row
