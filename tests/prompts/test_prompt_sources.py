@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -259,3 +261,14 @@ class TestStartToken:
         start, special = start_token(self.loaded(PreTrainedTokenizerFast(tokenizer_object=words)))
         assert start == 2
         assert 2 in special
+
+
+def test_token_ids_beyond_the_embedding_are_refused(tiny: LoadedModel, tmp_path: Path):
+    tokenizer = copy.deepcopy(tiny.tokenizer)
+    assert tokenizer.add_tokens(["zebra"]) == 1
+    first_new = tokenizer.convert_tokens_to_ids("zebra")
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(f"the {word} zebra {word} on the road home" for word in ("cat", "dog", "old")))
+    found = refusal(dataclasses.replace(tiny, tokenizer=tokenizer), str(path))
+    assert f"to {first_new}, but " in found
+    assert f"embeddings of 0 to {first_new - 1}; its tokenizer" in found
