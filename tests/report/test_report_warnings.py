@@ -53,7 +53,7 @@ def test_curves_that_are_not_finite_and_constant_ones(run_path: Path) -> None:
         ("curve with a point that is not finite", "toward, random, l2"): "2",
         ("constant curve", "toward, random, l2"): "1",
     }
-    # What comes of it, as the table says: no value of the first two; the third is censored for MS and AP, and has no AUC.
+    # What comes of it, as the table says: no value of the first two; the third is censored for MS and AP, without AUC.
     steps_of = folder.steps().filter(kind="random").sort("pair")
     for statistic in ("ms", "ap", "auc", "nl"):
         values = steps_of.filter(statistic=statistic)

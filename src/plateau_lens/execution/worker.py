@@ -264,7 +264,9 @@ def _fp32(activations: Tensor) -> np.ndarray:
 
 def _laid(label: str, experiment: Experiment, drawn: Drawn) -> Iterator[Paths]:
     """An experiment of the user's own may lay anything, or nothing."""
-    found = experiment.paths(drawn)
+    found: Any = experiment.paths(drawn)
+    path: Any
+    end: Any
     width, number = tuple(drawn.block.base.shape), 0
     for number, path in enumerate(found if isinstance(found, Iterable) else (), start=1):  # noqa: B007
         if not isinstance(path, Paths) or not isinstance(path.kind, str):

@@ -246,7 +246,8 @@ def beside(config: RunConfig, group: Group) -> dict[str, tuple[Number, str]]:
         for schedule, numbers in table.numbers.items():
             if table.group(schedule) == group:
                 for label in config.kinds:
-                    if (kind := published_kind(config, label)) in numbers:
+                    kind = published_kind(config, label)
+                    if kind is not None and kind in numbers:
                         found.setdefault(label, (numbers[kind], table.source))
     return found
 
