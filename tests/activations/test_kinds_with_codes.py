@@ -99,7 +99,7 @@ def test_a_kind_of_ones_own_is_described_by_the_codes_it_returns(own_run: Any):
 def test_codes_of_another_width_are_refused(own_run: Any):
     kind("narrow")(lambda block: Activations(block.base, block.code[:, :7]))
     with pytest.raises(
-        ConfigError, match=r"kind 'narrow' returned shape \(3, 7\), .*\(3, 300\) \(pair, d_sae\)"
+        ConfigError, match=r"kind 'narrow' returned torch.float32 \(3, 7\), .*\(3, 300\) \(pair, d_sae\)"
     ):
         own_run("narrow")
 

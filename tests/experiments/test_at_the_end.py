@@ -295,7 +295,7 @@ class TestPresets:
     @pytest.mark.parametrize("name", ["smollm2-135m", "gpt2-paper"])
     def test_the_main_ones_push_at_the_end_and_walk_distances_from(self, name: str):
         config = load_config(name)
-        assert list(config.experiments) == ["toward", "from", "at-end", "examples"]
+        assert list(config.experiments) == ["toward", "from", "at-end", "examples", "codes"]
         assert config.experiments["at-end"] == {}
         assert config.experiments["from"]["schedules"] == ["absolute"]
 

@@ -211,6 +211,7 @@ class TestFolder:
             "kind",
             "schedule",
             "pair",
+            "last_step",
             "response",
             "statistic",
             "value",
@@ -846,9 +847,13 @@ def test_a_kind_of_the_users_own_that_returns_nonsense(configure: Callable[..., 
     from plateau_lens import kind
 
     for name, returned, said in (
-        ("narrow", lambda block: block.base[:, :3], r"kind 'narrow' returned shape \(\d+, 3\), expected"),
+        (
+            "narrow",
+            lambda block: block.base[:, :3],
+            r"kind 'narrow' returned torch.float32 \(\d+, 3\), expected",
+        ),
         ("numpy", lambda block: block.base.numpy(), "kind 'numpy' returned ndarray, expected a torch tensor"),
-        ("one", lambda block: block.base[0], r"kind 'one' returned shape \(\d+,\), expected"),
+        ("one", lambda block: block.base[0], r"kind 'one' returned torch.float32 \(\d+,\), expected"),
     ):
         kind(name)(returned)
         with pytest.raises(ConfigError, match=said):

@@ -335,7 +335,7 @@ def test_what_is_no_assignment(text: str):
 
 
 def test_an_assignment_that_is_not_yaml():
-    with pytest.raises(ConfigError, match=r"--set kinds: the value '\[a,' is not YAML"):
+    with pytest.raises(ConfigError, match="--set kinds is not readable as YAML"):
         parse_assignment("kinds=[a,")
 
 

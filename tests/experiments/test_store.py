@@ -159,7 +159,7 @@ class TestJournal:
 
     def test_an_entry_that_is_not_json(self, begun: RunFolder):
         (begun.path / "manifest.jsonl").write_bytes(b"\0\0\0\n")
-        with pytest.raises(RunFolderError, match=r"a line of .*manifest\.jsonl is not JSON"):
+        with pytest.raises(RunFolderError, match=r"a line of .*manifest\.jsonl cannot be read"):
             begun.manifest()
 
 

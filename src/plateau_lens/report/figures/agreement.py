@@ -41,7 +41,7 @@ def draw_agreement(panels: Sequence[Panel], styles: dict[str, KindStyle], *, end
     rows = math.ceil(len(panels) / columns)
     side = PAGE_WIDTH / COLUMNS
     with paper_style():
-        figure = Figure(figsize=(side * columns + 0.2, side * rows + 0.3), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH, side * rows + 0.3), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()

@@ -83,7 +83,10 @@ def _of_curves(data: RunData) -> Iterator[tuple[str, str, int]]:
 
 def _of_codes(data: RunData) -> Iterator[tuple[str, str, int]]:
     if data.folder.has("codes"):
-        empty = data.folder.codes().filter(pl.col("active") == 0)
+        codes = data.folder.codes()
+        if "active" not in codes.columns:  # of a run whose kinds have no codes
+            return
+        empty = codes.filter(pl.col("active") == 0)
         for kind, count in empty["kind"].value_counts().iter_rows():
             yield EMPTY, kind, count
 
