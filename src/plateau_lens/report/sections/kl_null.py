@@ -115,7 +115,8 @@ class KLNull(Section):
             "each with mean and covariance of the activations at its own place.",
             "mean, median: of the MS step, the step of KL's largest rise, one a pair; not seen: share of pairs whose "
             "largest rise is at the last step, or is less than the least slope; they count with the last step. "
-            "KS: Kolmogorov-Smirnov distance between the two distributions of MS steps, 0 (the same) to 1 (disjoint). Spearman: rank correlation of a pair's two "
+            "KS: Kolmogorov-Smirnov distance between the two distributions of MS steps, 0 (the same) to 1 "
+            "(disjoint). Spearman: rank correlation of a pair's two "
             "MS steps, 1 where they put the pairs in one order, 0 where one says nothing of the other. within 5, "
             "within 10 steps: share of pairs whose two MS steps differ by no more.",
             "Largest gain: a curve's largest rise over "
@@ -149,7 +150,8 @@ class KLNull(Section):
             "KL of pushes at the last block's output, right before the final norm and the unembedding, beside "
             f"KL of pushes at {site}; relative schedule. Left: mean over pairs at each step, divided by the mean at "
             "the last step; grey: what a straight line and a parabola would be. Right: a dot is a pair, with its MS "
-            f"step at the site (across) and at the end (up); on the diagonal the two are equal, and within the shaded band they differ by {WITHIN[-1]} steps or fewer. "
+            f"step at the site (across) and at the end (up); on the diagonal the two are equal, and within the "
+            f"shaded band they differ by {WITHIN[-1]} steps or fewer. "
             "A model-generated target comes from the same other prompt at both places; random targets are independent "
             "draws."
         )
