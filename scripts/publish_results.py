@@ -26,7 +26,7 @@ from plateau_lens.runs.folder import OWN
 WIDTH = 966
 LARGEST = 200_000
 """Bytes of a table; the run folder has the larger ones."""
-MOST = 3_000_000
+MOST = 4_000_000
 """Bytes of a run's figures."""
 PALETTE = 3
 """Colour type in a PNG's header."""
