@@ -269,7 +269,7 @@ def _laid(label: str, experiment: Experiment, drawn: Drawn) -> Iterator[Paths]:
     end: Any
     width, number = tuple(drawn.block.base.shape), 0
     for number, path in enumerate(found if isinstance(found, Iterable) else (), start=1):  # noqa: B007
-        if not isinstance(path, Paths) or not isinstance(path.kind, str):
+        if not isinstance(path, Paths) or type(path.kind) is not str:
             raise ConfigError(f"experiment {label!r} laid {path!r:.80}, expected Paths of a kind's label")
         for name, end in {"base": path.base, "target": path.target, **path.kept}.items():
             if not isinstance(end, Tensor) or tuple(end.shape) != width or not end.is_floating_point():

@@ -138,7 +138,7 @@ class Trial:
         # responses are large and their rounding is not.
         final = torch.stack([self._final.roll(-step, dims=0) for step in range(len(self._final))])
         final = final.to(self.steps.device)
-        found = response.fast(final.clone(), self.unembedding, Products(self.steps.model))
+        found: Any = response.fast(final.clone(), self.unembedding, Products(self.steps.model))
         if found is None:
             return False
         shape = (final.shape[0], final.shape[1])
