@@ -117,6 +117,10 @@ def pairs_to_decide(parts: Sequence[Evidence], level: float) -> float:
     return min(refuting) if refuting else _pairs_to_show_all(every, level)
 
 
+MOST_PAIRS = 1e9
+"""More than any run can have: what needs more is not decided by pairs."""
+
+
 def _pairs_to_show_all(every: Sequence[Difference], level: float) -> float:
     """The fewest pairs with which the chances of missing a difference add up to no more than ``1 - POWER``."""
     from scipy.special import ndtr, ndtri
@@ -134,6 +138,8 @@ def _pairs_to_show_all(every: Sequence[Difference], level: float) -> float:
 
     # All chances of missing one are the smallest's, or as large as the smallest's.
     few, many = pairs(POWER), pairs(1 - (1 - POWER) / sizes.size)
+    if many > MOST_PAIRS:
+        return math.inf
     while few < many:
         middle = math.floor((few + many) / 2)
         missed = (1 - ndtr(np.sqrt(middle) * sizes - z)).sum()
