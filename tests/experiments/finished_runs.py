@@ -61,7 +61,8 @@ def write_finished(
     config = load_config(
         {**TABLE, "n_steps": n_steps, "step_size": step_size}, {"statistics.ap.threshold": 4.0}
     )
-    nothing = pl.DataFrame(schema={"pair": pl.Int64, "kind": pl.String})
+    numbers = ("active", "top_share", "top_cosine", "log10_frequency", "norm", "distance")
+    nothing = pl.DataFrame(schema={"pair": pl.Int64, "kind": pl.String, **dict.fromkeys(numbers, pl.Float64)})
     shards = folder.write_shard(
         0, {"pair": np.arange(6)}, curves(shift, n_steps=n_steps, step_size=step_size), nothing
     )
