@@ -59,3 +59,13 @@ def test_a_distance_of_whole_steps_keeps_its_last_one(steps: int):
 def test_other_paths_use_every_step(schedule: str, stop: bool):
     found = last_usable_step(schedule, np.array([0.0, 1.0]), n_steps=7, step_size=5.0, stop_at_target=stop)
     assert found.tolist() == [7, 7]
+
+
+def test_distances_that_are_not_finite_give_paths_that_are_undefined():
+    distance = np.array([np.nan, np.inf, 4.0])
+    # 4 units in steps of 0.5 are 8 of them; nothing is known of NaN, and an infinite one is never reached.
+    settings = {"n_steps": 10, "step_size": 0.5, "stop_at_target": True}
+    assert last_usable_step("absolute", distance, **settings).tolist() == [0, 10, 8]
+    relative = offsets("relative", distance, n_steps=10, step_size=0.5)
+    assert np.isnan(relative[:2, 0]).all()
+    assert relative[2, 10] == 4

@@ -30,7 +30,8 @@ def offsets(
     steps = np.arange(n_steps + 1, dtype=np.float64)
     if schedule == "absolute":
         return np.broadcast_to(steps * step_size, (len(distance), n_steps + 1)).copy()
-    return (steps / n_steps)[None, :] * np.asarray(distance, dtype=np.float64)[:, None]
+    with np.errstate(invalid="ignore"):  # 0 of an infinite distance is NaN
+        return (steps / n_steps)[None, :] * np.asarray(distance, dtype=np.float64)[:, None]
 
 
 def last_usable_step(
@@ -51,4 +52,5 @@ def last_usable_step(
         return last
     # A distance that is a whole number of steps must not lose its last one to rounding.
     reached = np.floor(np.asarray(distance, dtype=np.float64) / step_size + 1e-9)
-    return np.minimum(last, np.nan_to_num(reached, nan=0.0).astype(np.int64))
+    # No number of steps leads to where a distance that is not finite would: clipped before it is a whole number.
+    return np.minimum(last, np.clip(np.nan_to_num(reached, nan=0.0), 0, n_steps).astype(np.int64))
