@@ -139,6 +139,8 @@ class Measures:
             .collect()
             for block in self._whole(self.data.folder.curve_blocks())
         ]
+        if not blocks:  # of a run whose experiments lay no paths
+            return {}
         parts = pl.concat(blocks).sort("pair").partition_by("kind", as_dict=True)
         return {str(kind): part["distance"].cast(pl.Float64).to_numpy() for (kind,), part in parts.items()}
 
