@@ -13,6 +13,7 @@ from rich.console import Console
 
 from plateau_lens.bench.record import QUICK, bench
 from plateau_lens.bench.targets import TARGETS, judge
+from plateau_lens.bench.timing import Ratio
 from plateau_lens.cli import invoke
 from plateau_lens.cli.bench import print_table
 
@@ -156,6 +157,47 @@ def test_the_command_prints_json_alone(tmp_path: Path, capfd: pytest.CaptureFixt
     assert out.read_text() == printed
     assert record["machine"]["threads"] == 1
     assert record["settings"]["repeats"] == 1
+
+
+def test_only_what_is_asked_for_is_run_and_told_as_it_comes(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("TransformerLens was not asked for")
+
+    monkeypatch.setattr("plateau_lens.bench.record.TransformerLens", refuse)
+    told: list[tuple[str, Ratio]] = []
+    record = bench(
+        quick=True,
+        only=["l2_only_speedup"],
+        repeats=2,
+        found=lambda name, value: told.append((name, value)),
+    )
+    assert [name for name, _ in told] == ["l2_only_speedup"] * 3  # warming up, and two rounds
+    assert record["l2_only_speedup"] == told[-1][1].value
+    works = {f"{work}/{half}" for work in ("ours/10", "ours_l2_only") for half in ("prefix", "curves")}
+    assert set(record["seconds"]) == works
+    assert record["fraction_of_limit"] is None
+    assert record["missing"]["fraction_of_limit"] == "left out by --only"
+    print_table(record, Console(width=140))
+
+
+def test_what_the_time_was_too_short_for_is_null_with_the_reason():
+    record = bench(quick=True, only=["structured_vs_base_passes", "l2_only_speedup"], seconds=0.0)
+    for name in ("structured_vs_base_passes", "l2_only_speedup"):
+        assert record[name] is None
+        assert record["missing"][name].startswith("not reached in the time")
+
+
+def test_a_figure_that_there_is_not_is_refused(capfd: pytest.CaptureFixture[str]):
+    assert invoke(["bench", "--quick", "--only", "fraction_of_limits"]) == 1
+    assert "did you mean 'fraction_of_limit'?" in capfd.readouterr().err
+
+
+def test_the_command_tells_figures_as_they_come(capfd: pytest.CaptureFixture[str]):
+    options = ["--only", "structured_vs_base_passes", "--repeats", "1", "--minutes", "2", "--json"]
+    assert invoke(["bench", "--quick", *options]) == 0
+    printed = capfd.readouterr()
+    assert printed.err.count("structured_vs_base_passes: ") == 2
+    assert json.loads(printed.out)["structured_vs_base_passes"] > 0
 
 
 def test_a_folder_that_is_not_there_is_told_before_anything_is_measured(

@@ -51,9 +51,10 @@ def test_every_curve_is_there_and_starts_at_zero(bundled_run):
     for response in ("l2", "kl"):
         values = np.stack(curves[response].drop_nulls().to_list())
         assert values.shape[1] == 101
-        assert np.isfinite(values).all()
+        usable = np.arange(101) <= curves.drop_nulls(response)["last_step"].to_numpy()[:, None]
+        assert np.isfinite(values[usable]).all()
         assert (values[:, 0] == 0).all()
-        assert (values[:, -1] > 0).all()
+        assert (values[:, 1:].max(axis=1, where=usable[:, 1:], initial=0) > 0).all()
 
 
 def test_the_report_is_whole(bundled_run):

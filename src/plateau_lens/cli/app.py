@@ -168,6 +168,11 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; default torch's own choice.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Timed rounds; default 5.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="After which nothing more is begun.")] = 5.0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this figure, e.g. fraction_of_limit; may be given several times."),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes: seconds, to see that it works.")
     ] = False,
@@ -179,7 +184,9 @@ def bench(
     bench_command(
         model,
         quick=quick,
+        only=only or [],
         repeats=repeats,
+        minutes=minutes,
         threads=threads,
         device=device or "cpu",
         out=out,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,38 @@ def bench_command(
     model: str | None,
     *,
     quick: bool,
+    only: list[str],
     repeats: int | None,
+    minutes: float,
     threads: int | None,
     device: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure, telling on stderr what is running; print JSON or a table, and write the JSON if asked."""
+    """Measure, telling on stderr what is running and found; print JSON or a table, and write the JSON if asked."""
     from plateau_lens._errors import ConfigError
     from plateau_lens.bench.record import bench
+    from plateau_lens.bench.timing import Ratio
 
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     console = terminal(stderr=True, soft_wrap=False)
+    started = time.monotonic()
+
+    def found(figure: str, ratio: Ratio) -> None:
+        console.print(f"{time.monotonic() - started:4.0f} s  {figure}: {ratio.value:.3g}", highlight=False)
+
     with console.status("loading") as status:
         record = bench(
-            model, quick=quick, repeats=repeats, threads=threads, device=device, tell=status.update
+            model,
+            quick=quick,
+            only=only,
+            repeats=repeats,
+            seconds=60 * minutes,
+            threads=threads,
+            device=device,
+            tell=status.update,
+            found=found,
         )
     text = json.dumps(record, indent=2) + "\n"
     if out is not None:
@@ -64,7 +81,7 @@ def print_table(record: Mapping[str, Any], console: Console) -> None:
     for row in record["targets"]:
         met = {True: "yes", False: "no", None: ""}[row["met"]]
         table.add_row(row["work"], row["against"], _figure(row["figure"]), row["target"], met)
-    for n_ctx, value in record["vs_full_forward"].items():
+    for n_ctx, value in (record["vs_full_forward"] or {}).items():
         table.add_row(
             f"{n_ctx}-token prompts", "Hugging Face full pass, full prompts", _figure(value), "", ""
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,7 @@ from plateau_lens.activations.anatomy import anatomies
 from plateau_lens.activations.population import Population
 from plateau_lens.activations.properties import CodeProperties, code_properties
 from plateau_lens.activations.registry import Activations, PairBlock, make_kinds
+from plateau_lens.execution.packed import respond_along
 from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
 from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Experiment, Paths
@@ -128,9 +129,10 @@ class Worker:
             place = places[self._at(label)]
             if experiment.site is not None:
                 activations[f"base.{label}"] = _fp32(place.block.base)
-            for path in _laid(label, experiment, self._drawn(label, place)) if experiment.lays_paths else ():
+            laid = [*_laid(label, experiment, self._drawn(label, place))] if experiment.lays_paths else []
+            for path in laid:
                 activations |= {name: _fp32(each) for name, each in path.kept.items()}
-                curves += self._curves(label, path, place, prompt)
+            curves += self._curves(label, laid, place, prompt) if laid else ()
         engine_seconds = sum(place.engine_seconds for place in places.values())
         engine_seconds += sum(each.engine_seconds for each in curves)
         summarised = any(self.experiments[label].summarised for label in unit.experiments)
@@ -225,26 +227,31 @@ class Worker:
             drawn[label] = made._replace(activation=activation)
         return drawn
 
-    def _curves(self, label: str, path: Paths, place: _Place, prompt: np.ndarray) -> Iterator[_Curves]:
+    def _curves(
+        self, label: str, laid: Sequence[Paths], place: _Place, prompt: np.ndarray
+    ) -> Iterator[_Curves]:
+        """Of all paths of an experiment, kind after kind along each schedule."""
         experiment = self.experiments[label]
         assert place.prefix is not None
         responses = {name: each for name, each in self.responses.items() if experiment.reads(each)}
-        apart = (path.target - path.base).double()
+        base = torch.cat([path.base for path in laid])
+        apart = torch.cat([path.target - path.base for path in laid]).double()
         length = torch.linalg.vector_norm(apart, dim=-1)
         # Where base and target coincide there is no direction: NaN, and so is every response.
-        direction = (apart / length[:, None]).to(path.base.dtype)
+        direction = (apart / length[:, None]).to(base.dtype)
         distance = length.cpu().numpy()
-        base_norm = torch.linalg.vector_norm(path.base.double(), dim=-1).cpu().numpy()
+        base_norm = torch.linalg.vector_norm(base.double(), dim=-1).cpu().numpy()
         n_steps, step_size = self.config.n_steps, self.config.step_size
         assert isinstance(step_size, float)
+        whole = np.repeat([path.kind in experiment.whole(self.config) for path in laid], len(prompt))
         for schedule in experiment.schedules_of(self.config):
             along = torch.from_numpy(offsets(schedule, distance, n_steps=n_steps, step_size=step_size))
             along = along.to(direction)
-            points = torch.addcmul(path.base[:, None], along[..., None], direction[:, None])
-            since = time.perf_counter()
-            found = place.engine.respond(place.prefix, points, responses)
-            measured = {name: values.float().cpu().numpy() for name, values in found.items()}
-            engine_seconds = time.perf_counter() - since
+
+            def lay(paths: Tensor, steps: int, along: Tensor = along) -> Tensor:
+                paths = paths.to(base.device)
+                return torch.addcmul(base[paths, None], along[paths, :steps, None], direction[paths, None])
+
             last = last_usable_step(
                 schedule,
                 distance,
@@ -252,10 +259,17 @@ class Worker:
                 step_size=self.config.cut_size or step_size,
                 stop_at_target=self.config.stop_at_target,
             )
-            where = {"experiment": label, "kind": path.kind, "schedule": schedule}
-            known = {"pair": place.block.pair, "prompt": prompt, "base_norm": base_norm}
-            known |= {"distance": distance, "last_step": last}
-            yield _Curves(where, known, measured, engine_seconds)
+            n_points = np.where(whole, n_steps, last) + 1
+            since = time.perf_counter()
+            found = respond_along(place.engine, place.prefix, lay, n_points, responses, width=n_steps + 1)
+            engine_seconds = (time.perf_counter() - since) / len(laid)
+            for number, path in enumerate(laid):
+                of_it = slice(number * len(prompt), (number + 1) * len(prompt))
+                where = {"experiment": label, "kind": path.kind, "schedule": schedule}
+                known = {"pair": place.block.pair, "prompt": prompt, "base_norm": base_norm[of_it]}
+                known |= {"distance": distance[of_it], "last_step": last[of_it]}
+                measured = {name: curves[of_it] for name, curves in found.items()}
+                yield _Curves(where, known, measured, engine_seconds)
 
 
 def _fp32(activations: Tensor) -> np.ndarray:

@@ -148,6 +148,13 @@ class Experiment(Described):
         """The same with every parameter that is ``auto`` written out, but for one that stands for all of the run's."""
         return self.model_copy(update={"kinds": self.labels(config)}) if self.usual_kinds else self
 
+    def whole(self, config: RunConfig) -> tuple[str, ...]:
+        """Labels of kinds whose curves go on behind the last usable step, where no statistic looks, to be shown.
+
+        Those of an experiment that is only shown; else none, unless it says otherwise. Other curves are NaN there.
+        """
+        return () if self.summarised else self.labels(config)
+
     def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """Its paths, one set a kind."""
         raise NotImplementedError

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from plateau_lens.experiments.registry import Drawn, Experiment, Paths, experiment
+from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Experiment, Paths, experiment
+
+if TYPE_CHECKING:
+    from plateau_lens.runs.config import RunConfig
 
 
 @experiment("toward")
@@ -14,6 +18,11 @@ class Toward(Experiment):
     title = "Toward"
     sentence = "from a model-generated base, toward a target of each kind"
     place = 10
+
+    def whole(self, config: RunConfig) -> tuple[str, ...]:
+        """Kinds of which Figure 1 shows single paths: beside them it has the mean of all paths, at every step."""
+        every = EXPERIMENTS.make(config.experiments, of="experiments").values()
+        return tuple(kind for each in every if not each.summarised for kind in each.labels(config))
 
     def paths(self, drawn: Drawn) -> Iterator[Paths]:
         """One set of paths a kind."""

@@ -38,8 +38,8 @@ class Prefix:
     def __len__(self) -> int:
         return len(self.last_token)
 
-    def rows(self, pairs: slice) -> Prefix:
-        """The same for some of the pairs."""
+    def rows(self, pairs: slice | Int[Tensor, " row"]) -> Prefix:
+        """The same for some of the pairs; by their indices, in any order and any number of times each."""
         return Prefix(self.last_token[pairs], self.cache.rows(pairs), self.n_ctx)
 
 

@@ -94,8 +94,12 @@ class FrozenPrefix(Cache):
         self.current = layer
         return layer.update(key_states, value_states)
 
-    def rows(self, pairs: slice) -> FrozenPrefix:
-        """The same prefix for some of its pairs; views, no copies."""
+    def rows(self, pairs: slice | Tensor) -> FrozenPrefix:
+        """The same prefix for some of its pairs; views of a slice or of indices that are one, else copies."""
+        if isinstance(pairs, Tensor):
+            first, n = int(pairs[0]), len(pairs)
+            if torch.equal(pairs.cpu(), torch.arange(first, first + n)):
+                pairs = slice(first, first + n)
         part = copy.copy(self)
         layers = [
             FrozenLayer(
@@ -108,7 +112,8 @@ class FrozenPrefix(Cache):
             if isinstance(layer, FrozenLayer)
         ]
         part.layers = list(layers)
-        part.n_pairs, part.current, part.attended = len(range(*pairs.indices(self.n_pairs))), None, 0
+        part.n_pairs = len(pairs if isinstance(pairs, Tensor) else range(*pairs.indices(self.n_pairs)))
+        part.current, part.attended = None, 0
         return part
 
 

@@ -172,6 +172,10 @@ class SuffixEngine:
             if response.reads == "state"
         }
 
+    def rows_a_pass(self, n_ctx: int) -> int:
+        """Points of one pass over prompts of ``n_ctx`` tokens, as free memory or ``max_rows`` has it."""
+        return self._steps.rows_a_pass(n_ctx)
+
     @property
     def device(self) -> torch.device:
         """Where the model is."""
