@@ -15,6 +15,7 @@ from plateau_lens import RunConfig, RunFolder, SuffixEngine, load_config, run
 from plateau_lens.execution.packed import respond_along
 from plateau_lens.experiments.registry import Experiment
 from plateau_lens.experiments.toward import Toward
+from plateau_lens.models.trial import Trial
 from plateau_lens.report.run_data import load
 
 KINDS = ("model-generated", "random", "isotropic")
@@ -68,6 +69,25 @@ class TestRespondAlong:
         # By hand. 5 rows a pass: 13, 9, 7, then 1 of 3, 2 of 2 and 1 rows. 27: the longest two (of 13), three of 7,
         # and the one that is left. 1,000: all six as long as the longest.
         assert sum(computed) == {5: 13 + 9 + 7 + 3 + 2 * 2, 27: 2 * 13 + 3 * 7 + 1, 1000: 6 * 13}[max_rows]
+
+
+def test_a_proof_of_a_long_path_is_one_of_shorter_ones(
+    make_tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    engine = SuffixEngine(make_tiny_model("llama"))
+    proofs: list[int] = []
+    plain = Trial._agreeing
+
+    def agreeing(self: Trial, tokens: torch.Tensor, points: torch.Tensor, alone: torch.Tensor) -> Any:
+        proofs.append(points.shape[1])
+        return plain(self, tokens, points, alone)
+
+    monkeypatch.setattr(Trial, "_agreeing", agreeing)
+    tokens = torch.randint(5, 200, (2, 9), generator=torch.Generator().manual_seed(1))
+    prefix, base = engine.prefix(tokens), engine.site_activations(tokens)
+    for n_points in (12, 7, 1, 12, 13):
+        engine.respond(prefix, base[:, None].expand(-1, n_points, -1))
+    assert proofs == [12, 13]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """The engine's proof of itself: what it does in parallel is held against what the model gives for each step alone.
 
 A new engine tries its model on a few tokens and learns from them how the model is driven. Every new length of prompt
-and path is tried once as well, and every response's fast way is held against that response's definition.
+and longer path is tried once as well, and every response's fast way is held against that response's definition.
 """
 
 from __future__ import annotations
@@ -106,8 +106,11 @@ class Trial:
 
     @torch.no_grad()
     def prove(self, n_ctx: int, n_points: int) -> None:
-        """Refuse prompts on which parallel steps go wrong though shorter ones came out right: local attention."""
-        if (n_ctx, n_points) in self._proven:
+        """Refuse prompts on which parallel steps go wrong though shorter ones came out right: local attention.
+
+        What was proved of a path was proved of shorter ones behind prompts of that length: they outgrow nothing.
+        """
+        if any(length == n_ctx and most >= n_points for length, most in self._proven):
             return
         steps = self.steps
         vocab = steps.model.config.get_text_config().vocab_size
