@@ -128,6 +128,9 @@ def test_one_reversed_difference_is_enough_to_decide() -> None:
 
 def test_degenerate_differences() -> None:
     assert pairs_to_decide([part(0.0)], 0.05) == math.inf
+    # Rounding leaves a difference of 1e-17 where two shares are equal; no number of pairs decides that either.
+    assert pairs_to_decide([part(1e-17)], 0.05) == pairs_to_decide([part(-1e-17)], 0.05) == math.inf
+    assert pairs_to_decide([part(1e-17), part(1e-17)], 0.05) == math.inf
     assert math.isnan(pairs_to_decide([part(1.0), part(math.nan)], 0.05))
     assert pairs_to_decide([part(1.0, se=0.0)], 0.05) == 2
 

@@ -92,6 +92,10 @@ def judge(sentences: Sequence[Sequence[Evidence]]) -> list[Ruling]:
     return [_ruling(sentence, tuple(next(judged) for _ in sentence), level) for sentence in sentences]
 
 
+UNREACHABLE = 1e9
+"""More pairs than any run has: what needs more is not decided by pairs."""
+
+
 def pairs_to_decide(parts: Sequence[Evidence], level: float) -> float:
     """Pairs that decide a sentence with 80 % probability or more, were the true differences the ones found.
 
@@ -103,7 +107,7 @@ def pairs_to_decide(parts: Sequence[Evidence], level: float) -> float:
         level: at which a part is tested.
 
     Returns:
-        A whole number >= 2; inf where a difference is 0, which no number of pairs decides; NaN if one is undefined.
+        A whole number >= 2; inf above `UNREACHABLE`, as for a difference of 0; NaN if one is undefined.
     """
     every = [each for part in parts for each in part.differences]
     if any(math.isnan(each.value) or math.isnan(each.se) for each in every):
@@ -114,11 +118,8 @@ def pairs_to_decide(parts: Sequence[Evidence], level: float) -> float:
         for each in part.differences
         if each.value < 0
     ]
-    return min(refuting) if refuting else _pairs_to_show_all(every, level)
-
-
-MOST_PAIRS = 1e9
-"""More than any run can have: what needs more is not decided by pairs."""
+    found = min(refuting) if refuting else _pairs_to_show_all(every, level)
+    return found if found <= UNREACHABLE else math.inf
 
 
 def _pairs_to_show_all(every: Sequence[Difference], level: float) -> float:
@@ -138,7 +139,7 @@ def _pairs_to_show_all(every: Sequence[Difference], level: float) -> float:
 
     # All chances of missing one are the smallest's, or as large as the smallest's.
     few, many = pairs(POWER), pairs(1 - (1 - POWER) / sizes.size)
-    if many > MOST_PAIRS:
+    if many > UNREACHABLE:
         return math.inf
     while few < many:
         middle = math.floor((few + many) / 2)
