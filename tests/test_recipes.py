@@ -154,29 +154,30 @@ def test_a_kind_is_half_way(run_folder: RunFolder) -> None:
         ("home.py", "experiment 'home'"),
     ],
 )
-def test_what_is_not_known_is_refused_by_name(
-    run_folder: RunFolder, tmp_path: Path, plugin: str, name: str
-) -> None:
+def test_what_is_not_known_is_refused_by_name(run_folder: RunFolder, plugin: str, name: str) -> None:
     others = [str(path) for path in EXAMPLES if path.name != plugin]
-    code = (
-        "import sys\nfrom plateau_lens.cli import invoke\n"
-        "run, *plugins = sys.argv[1:]\n"
-        "sys.exit(invoke(['report', run, *[part for each in plugins for part in ('--plugin', each)]]))\n"
-    )
-    copy = shutil.copytree(run_folder.path, tmp_path / "copy")
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(copy), *others], capture_output=True, text=True, check=False
-    )
+    done = report_elsewhere(run_folder.path, others)
     assert done.returncode == 1
     assert f"was made with the {name}, which is not known here: pass --plugin FILE" in done.stderr
     assert plugin in done.stderr
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(copy), *map(str, EXAMPLES)],
+
+
+def test_what_is_named_again_is_known(run_folder: RunFolder, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder.path, tmp_path / "copy"))
+    done = report_elsewhere(copy, list(map(str, EXAMPLES)))
+    assert done.returncode == 0, done.stderr
+
+
+def report_elsewhere(run: Path, plugins: list[str]) -> subprocess.CompletedProcess[str]:
+    """``report`` in a process that knows nothing of plugins but those that are named."""
+    command = [part for each in plugins for part in ("--plugin", each)]
+    code = "from plateau_lens.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "report", str(run), *command],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_finished_run_takes_up_a_statistic_and_records_its_plugin(

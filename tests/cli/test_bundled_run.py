@@ -9,7 +9,7 @@ from plateau_lens import RunFolder, SuffixEngine, load_dictionary, load_model
 from plateau_lens.cli import invoke
 from plateau_lens.models.full_pass import full_responses
 
-PAIRS = 4
+PAIRS = 2
 PUSHED_FROM = {
     "model-generated",
     "random",
@@ -29,8 +29,10 @@ KINDS = {
 @pytest.fixture(scope="module")
 def bundled_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("bundled") / "run"
-    options = ["--pairs", str(PAIRS), "--set", "unit_size=2", "--set", "examples={bases: 1, targets: 2}"]
-    options += ["--set", "experiments.codes.prompts=60"]
+    options = ["--pairs", str(PAIRS), "--set", "unit_size=1", "--set", "examples={bases: 1, targets: 2}"]
+    options += ["--set", "experiments.codes.prompts=20"]
+    # Fewer than a run has by default, and still more than the dimensions that a covariance is fitted in.
+    options += ["--set", "experiments.at-end.fitted_to=600"]
     assert invoke(["run", "smollm2-135m", "--out", str(out), *options]) == 0
     return RunFolder.open(out)
 

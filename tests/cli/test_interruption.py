@@ -33,7 +33,7 @@ def options(model: Path, out: Path) -> list[str]:
         "unit_size": 1,
     }
     given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    return ["run", "--pairs", str(PAIRS), "--out", str(out), *given]
+    return ["run", "--no-report", "--pairs", str(PAIRS), "--out", str(out), *given]
 
 
 class Running:
@@ -112,7 +112,7 @@ def test_killed_at_its_first_files_the_folder_is_taken_again(
             raise KeyboardInterrupt
         return real(path)
 
-    arguments = [part.replace("=2000", "=10") for part in options(tiny_model_folder, out)]
+    arguments = [*options(tiny_model_folder, out), "--set", "n_steps=10", "--set", "unit_size=20"]
     with monkeypatch.context() as patched:
         patched.setattr(runs_folder, "whole_file", killed)
         assert invoke(arguments) == 130

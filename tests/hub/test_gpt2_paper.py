@@ -59,7 +59,7 @@ def test_fetch_then_run(hub, command, small, tmp_path, repositories):
     hub.fail("GET", ".")
     hub.fail("HEAD", ".")
     with ThreadPoolExecutor() as pool:
-        offline = pool.submit(command, "run", small, "--out", "offline", HF_HUB_OFFLINE="1")
+        offline = pool.submit(command, "run", "--no-report", small, "--out", "offline", HF_HUB_OFFLINE="1")
         no_server = pool.submit(command, "fetch", small, HF_ENDPOINT=NO_SERVER)
     assert offline.result().status == 0, offline.result().err
     assert "explained variance" in offline.result().err

@@ -75,10 +75,12 @@ def test_p_values_are_adjusted_over_a_table(hills: RunFolder) -> None:
 def test_the_margin_is_the_configurations(hills: RunFolder, tmp_path: Path) -> None:
     data = run_data.load(hills)
     row = of(differences.differences(data), AP_RELATIVE, quantity="mean").row(0, named=True)
-    wide = ReportConfig(equivalence_margin=50.0)
+    wide = ReportConfig(equivalence_margin=50.0, equivalence_share=None)
     other = dataclasses.replace(data, config=data.config.model_copy(update={"report": wide}))
     changed = of(differences.differences(other), AP_RELATIVE, quantity="mean").row(0, named=True)
-    assert (row["margin"], changed["margin"], changed["verdict"]) == (2.0, 50.0, "equivalent")
+    assert (changed["margin"], changed["verdict"]) == (50.0, "equivalent")
+    (reference,) = [sample for sample in data.samples[AP_RELATIVE] if sample.kind == data.reference]
+    assert row["margin"] == pytest.approx(min(2.0, 0.05 * reference.value.mean()))
     assert (row["low"], row["p"]) == (changed["low"], changed["p"])
     assert of(differences.differences(data), AP_RELATIVE, quantity="ks")["verdict"].unique().to_list() == [""]
 
@@ -94,7 +96,7 @@ def test_written_as_csv_markdown_and_latex_and_the_same_again(hills: RunFolder) 
     once = bytes_of_tables()
     assert once == bytes_of_tables()
     text = once[1].decode()
-    assert "Against the margin of 2 steps" in text
+    assert "Margin of equivalence: " in text
     assert "| random | model-generated | mean | " in text
     assert "random & model-generated & mean & " in once[2].decode()
 

@@ -67,6 +67,9 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the configuration; repeatable."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run with an SAE that does not fit.")] = False,
+    report: Annotated[
+        bool, typer.Option(help="Build tables, figures and page at the end; `report RUN` makes them later.")
+    ] = True,
 ) -> None:
     """Run the whole experiment: curves, statistics, tables, figures, report. The same command resumes."""
     from plateau_lens.cli.run import run_command
@@ -79,6 +82,7 @@ def run(
         set_ or [],
         workers,
         force=force,
+        report=report,
     )
 
 

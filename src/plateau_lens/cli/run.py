@@ -26,8 +26,9 @@ def run_command(
     workers: int,
     *,
     force: bool = False,
+    report: bool = True,
 ) -> None:
-    """Run, showing progress; end with the summary table and the report's path."""
+    """Run, showing progress; end with the summary table, and the report's path if there is to be one."""
     from plateau_lens.cli.summary import print_summary
     from plateau_lens.whole_run import run
 
@@ -42,10 +43,12 @@ def run_command(
             workers=workers,
             progress=tell,
             notice=console.print,
+            report=report,
             force=force,
         )
     print_summary(folder, terminal(soft_wrap=False))
-    terminal().print(f"Report: {folder.path / 'report.html'}")
+    if report:
+        terminal().print(f"Report: {folder.path / 'report.html'}")
 
 
 def _asked_for(source: str, out: Path | None, overrides: Mapping[str, Any]) -> tuple[RunConfig, Path]:

@@ -34,7 +34,8 @@ COMPARISONS = (
     "rows of a table, so that below 0.05 no more than one table in twenty holds a false one."
 )
 EQUIVALENCE = (
-    "Against the margin of {margin} steps: equivalent where the difference is shown to be smaller (two one-sided "
+    "Against the margin (report.equivalence_margin steps, and no more than report.equivalence_share of "
+    "model-generated's mean): equivalent where the difference is shown to be smaller (two one-sided "
     "tests, p equivalent < 0.05), different where it is shown to be larger (p different < 0.05), else "
     "undecided. Not adjusted for the number of rows."
 )

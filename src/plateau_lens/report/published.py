@@ -189,12 +189,12 @@ TABLES = (
 NOTE = (
     f"Published of GPT-2 small, 1,000 perturbations a kind: {PAPER}, and where it has no table {NOTEBOOKS}. The "
     "paper's relative numbers that stand in the notebooks are the same there, and the notebooks' code differs from "
-    "the paper's text in small ways: 99 intervals of 1.0101 % or 0.50505 a step rather than 100; 99 where no slope "
-    "exceeded 0.02; the AUC triangle one step wider than its trapezoid, from step 5 on; NL by value; a covariance "
-    "divided by N and repaired to positive definite; dead latents and collisions in the baseline. Published numbers "
-    "are plain ones, of values as they stand. A run's are too in the tables laid out as the paper's: a censored value "
-    "enters at its bound. The run's other tables treat censored values as censored, and on the absolute schedule "
-    "differ for that."
+    "the paper's text in small ways: 99 intervals of 1.0101 % or 0.50505 a step rather than 100 of 1 % or 0.5; 99 "
+    "where no slope exceeded 0.02; the AUC triangle one step wider than its trapezoid, from step 5 on; NL by value; "
+    "a covariance divided by N and repaired to positive definite; dead latents and collisions in the baseline. "
+    "Published numbers are plain ones, of values as they stand. A run's are too in the tables laid out as the "
+    "paper's: a censored value enters at its bound. The run's other tables treat censored values as censored, and "
+    "on the absolute schedule differ for that."
 )
 
 _INTERVALS = (100, 99)

@@ -85,6 +85,8 @@ class ReportConfig(_Section):
 
     equivalence_margin: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     """Steps: kinds whose means differ by less are called equivalent."""
+    equivalence_share: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.05
+    """The margin is no more than this share of model-generated's mean; null: no such limit."""
     reconstruction_error: Annotated[float, Field(gt=0)] | None = 0.2
     """Figures E.1 and E.2 are of activations x that the SAE reconstructs with an error of at most this times
     ``|x - decoder bias|``; null: of all. 0.2 leaves out 4 % of the squared length, for whatever model and SAE."""

@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,6 +136,19 @@ _TOGETHER = (frozenset({"activations", "curves", "codes"}), frozenset({"latents"
 """Parts that a unit has all of or none: those of its paths, and those of its codes alone."""
 
 
+@lru_cache(maxsize=4)
+def _configuration(text: str) -> RunConfig:
+    """What a ``config.yaml`` says; a report asks for the same one some hundred times.
+
+    Raises:
+        ConfigError: for what is none.
+    """
+    table = read_yaml(text, "config.yaml")
+    if not isinstance(table, dict):
+        raise ConfigError(f"it holds {type(table).__name__}, no configuration")
+    return load_config(table)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run folder on disk. Reading needs no torch and no model."""
@@ -217,10 +231,7 @@ class RunFolder:
     def config(self) -> RunConfig:
         """The resolved configuration."""
         try:
-            table = read_yaml(self._there("config.yaml").read_text(encoding="utf-8"), "config.yaml")
-            if not isinstance(table, dict):
-                raise ConfigError(f"it holds {type(table).__name__}, no configuration")
-            return load_config(table)
+            return _configuration(self._there("config.yaml").read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ConfigError) as error:
             raise RunFolderError(
                 f"{self.path / 'config.yaml'} cannot be read: {error}; {self.mend('config.yaml')}"

@@ -43,8 +43,9 @@ def draw_agreement(panels: Sequence[Panel], styles: dict[str, KindStyle], *, end
     with paper_style():
         figure = Figure(figsize=(PAGE_WIDTH, side * rows + 0.3), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        for axes in grid.flat[len(panels) :]:
+        for column, axes in enumerate(grid.flat[len(panels) :], start=len(panels) % columns):
             axes.set_axis_off()
+            grid[-2, column].tick_params(labelbottom=True)
         for axes, panel in zip(grid.flat, panels, strict=False):
             axes.plot([0, end], [0, end], color="#888888", linewidth=0.8, zorder=1)
             axes.plot(
@@ -60,7 +61,7 @@ def draw_agreement(panels: Sequence[Panel], styles: dict[str, KindStyle], *, end
                 zorder=2,
             )
             n = int((~np.isnan(panel.x + panel.y)).sum())
-            axes.set_title(f"{drawable(panel.kind, 22)} (n = {n})")
+            axes.set_title(f"{drawable(panel.kind, 26)}\nn = {n}")
             axes.set(xlim=(0, end), ylim=(0, end), aspect="equal")
         figure.supxlabel("MS step", fontsize=7.5)
         figure.supylabel("AUC step", fontsize=7.5)

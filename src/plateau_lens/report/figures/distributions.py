@@ -54,7 +54,7 @@ def draw_distributions(rows: Sequence[Row], styles: dict[str, KindStyle]) -> Fig
         height = 1.95 + legend + (0.12 if any(row.title for row in rows) else 0)
         figure = Figure(figsize=(PAGE_WIDTH, height * len(rows)), layout="constrained")
         for part, row in zip(_parts(figure, len(rows)), rows, strict=True):
-            _draw_row(part, row, styles)
+            _draw_row(part, row, styles, _limits([other for other in rows if other.end == row.end]))
     return figure
 
 
@@ -62,9 +62,11 @@ def _parts(figure: Figure, count: int) -> list[Figure] | list[SubFigure]:
     return [figure] if count == 1 else list(figure.subfigures(count, 1, squeeze=False)[:, 0])
 
 
-def _draw_row(part: Figure | SubFigure, row: Row, styles: dict[str, KindStyle]) -> None:
+def _draw_row(
+    part: Figure | SubFigure, row: Row, styles: dict[str, KindStyle], limits: tuple[float, float]
+) -> None:
     left, right = part.subplots(1, 2, sharex=True)
-    lower, upper = _limits(row)
+    lower, upper = limits
     edges = _bins(row, lower, upper)
     for sample in row.samples:
         _draw_histogram(left, sample, styles[sample.kind], edges)
@@ -127,20 +129,21 @@ def censored_share(sample: Sample) -> str:
     return render.share(unseen)
 
 
-def _limits(row: Row) -> tuple[float, float]:
+def _limits(rows: Sequence[Row]) -> tuple[float, float]:
     """The whole path, or a little more than the last event if nothing happens in the path's second half.
 
-    Of values in another unit: from the smallest event to the largest.
+    Of values in another unit: from the smallest event to the largest. Rows of one `Row.end` share theirs.
     """
-    seen = np.concatenate([sample.seen for sample in row.samples]) if row.samples else np.array([])
-    if row.end is None:
+    seen = np.concatenate([np.array([]), *(sample.seen for row in rows for sample in row.samples)])
+    end = rows[0].end
+    if end is None:
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
         margin = 0.03 * (high - low) or 0.5
         return low - margin, high + margin
     latest = seen.max(initial=0)
-    if not seen.size or latest > 0.6 * row.end:
-        return 0.0, float(row.end)
-    return 0.0, float(min(row.end, 5 * math.ceil((1.1 * latest + 1) / 5)))
+    if not seen.size or latest > 0.6 * end:
+        return 0.0, float(end)
+    return 0.0, float(min(end, 5 * math.ceil((1.1 * latest + 1) / 5)))
 
 
 def _in_whole_steps(row: Row) -> bool:

@@ -110,6 +110,11 @@ def _draw_pairs(
             rasterized=n_pairs > 300,
             clip_on=False,
         )
+        # In the legend a marker as it is elsewhere: on the axes they are small and pale.
+        axes.plot(
+            [], [], linestyle="none", marker=style.marker, color=style.colour, label=drawable(each.kind)
+        )
+    axes.legend(loc="lower left")
     axes.set(
         xlabel=f"MS step of KL, pushed {names[1]}",
         ylabel=f"MS step of KL, pushed {names[0]}",

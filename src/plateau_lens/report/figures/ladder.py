@@ -58,11 +58,11 @@ def draw_ladder(
                     axes.axhline((above + below) / 2, color="#888888", linewidth=0.5)
         ends = [end for _, rows in panels for end in rows["ks_high"].to_list() if end > 0]
         for axes in grid[::2]:
-            axes.set_xlim(0, 1.03 * max(ends, default=1.0))
+            axes.set_xlim(-0.04 * max(ends, default=1.0), 1.03 * max(ends, default=1.0))
         grid[0].set(
             ylim=(heights[-1] + 0.6, -0.6),
             yticks=heights,
-            yticklabels=[drawable(kind, 22) for kind in places],
+            yticklabels=[drawable(kind, 26) for kind in places],
         )
         figure.supxlabel("KS distance to model-generated", fontsize=7.5)
     return figure

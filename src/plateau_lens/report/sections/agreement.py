@@ -90,7 +90,7 @@ class AgreementSection(Section):
             caption = (
                 f"AUC step against MS step of {self.data.response_called(auc.response)} (toward, {auc.schedule} "
                 f"schedule, {definitions.unit(auc.schedule, self.data.config)}): a dot a pair of which both were seen, "
-                f"the line where they are equal.{left_out(self.data)}"
+                f"the line where they are equal.{left_out(panels, set(self.frame['kind']))}"
             )
             yield Drawing(FIGURE, "AUC and MS, pair by pair", caption, figure)
 

@@ -100,7 +100,7 @@ class ControlsSection(Section):
             MEANING,
             *coincidences(replace(self.found, values=shown)),
         )
-        yield Drawing(FIGURE, TITLE, " ".join(sentences) + left_out(self.data), figure)
+        yield Drawing(FIGURE, TITLE, " ".join(sentences) + left_out(shown, self.found.values), figure)
 
     def blocks(self, drawings: Sequence[Drawing]) -> Iterable[Block]:
         """What they are, the figure, the tables."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -14,10 +15,10 @@ from plateau_lens.numerics.comparisons import Difference, compare_excess, differ
 from plateau_lens.numerics.excess import excess
 from plateau_lens.report import definitions, render
 from plateau_lens.report.estimates import DISTANCES, group_survivals
+from plateau_lens.report.margin import margin_of
 from plateau_lens.report.run_data import Group, RunData
 from plateau_lens.report.sections.registry import Block, Drawing, Fold, Prose, Section, section
 from plateau_lens.report.sections.summary import key_groups
-from plateau_lens.runs.config import RunConfig
 
 QUANTITIES = {"mean": "mean", "ks": "KS beyond noise", "wasserstein": "Wasserstein beyond noise"}
 """Column value to name."""
@@ -96,9 +97,16 @@ def differences(data: RunData) -> pl.DataFrame:
     rows = [
         {**group._asdict(), **row}
         for group in data.samples
-        for row in _rows(list(_comparisons(data, group)), data.config)
+        for row in _rows(list(_comparisons(data, group)), margin(data, group))
     ]
     return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def margin(data: RunData, group: Group) -> float:
+    """Of equivalence, in steps (`report.margin`)."""
+    found = group_survivals(data, group, [data.reference] if data.reference else [])
+    means = [float(each.mean()[0]) for each in found.values()]
+    return margin_of(data.config.report, means[0] if means else math.nan)
 
 
 def _comparisons(data: RunData, group: Group) -> Iterator[Comparison]:
@@ -119,12 +127,12 @@ def _comparisons(data: RunData, group: Group) -> Iterator[Comparison]:
             yield Comparison(name, kind, other, compared, in_steps and name != "ks")
 
 
-def _rows(comparisons: Sequence[Comparison], config: RunConfig) -> Iterator[dict[str, object]]:
+def _rows(comparisons: Sequence[Comparison], margin: float) -> Iterator[dict[str, object]]:
     p_values = [each.found.p_value() for each in comparisons]
     nan = float("nan")
     for each, p, p_holm in zip(comparisons, p_values, holm(p_values), strict=True):
         found = each.found
-        same = equivalence(found, config.report.equivalence_margin) if each.in_steps else None
+        same = equivalence(found, margin) if each.in_steps else None
         yield {
             "quantity": each.quantity,
             "kind": each.kind,
@@ -150,12 +158,11 @@ def tables(data: RunData, frame: pl.DataFrame, groups: Iterable[Group]) -> list[
 
 def notes(data: RunData) -> list[str]:
     """How to read the tables."""
-    margin = f"{data.config.report.equivalence_margin:g}"
     reference = data.reference or "model-generated"
     return [
         definitions.COMPARISONS.format(reference=reference),
         definitions.BEYOND_NOISE,
-        definitions.EQUIVALENCE.format(margin=margin),
+        definitions.EQUIVALENCE,
         definitions.CENSORED,
     ]
 
@@ -166,6 +173,8 @@ def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
     title = f"{data.experiments[group.experiment].heading}: differences of {data.called(group)}"
     units = data.units_of(group.statistic)
     unit = f"Means and Wasserstein distances in {units}; {definitions.unit(group.schedule, data.config)}."
+    if data.end_of(group.statistic) is not None:
+        unit += f" Margin of equivalence: {margin(data, group):.2g} steps."
     return render.Table(title, COLUMNS, rows, unit)
 
 

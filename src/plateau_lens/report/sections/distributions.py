@@ -106,7 +106,11 @@ def draw(data: RunData, spec: Distributions) -> Drawing | Skipped:
         for group, samples in found
     ]
     figure = draw_distributions(rows, kind_styles(data.kinds))
-    caption = _caption(data, found) + left_out(data, kinds)
+    shown, measured = (
+        {sample.kind for row in rows_of for sample in row}
+        for rows_of in ([samples for _, samples in found], [data.samples[group] for group, _ in found])
+    )
+    caption = _caption(data, found) + left_out(shown, measured)
     return Drawing(spec.name, spec.title, caption, figure, spec.paper)
 
 

@@ -150,8 +150,9 @@ class KLNull(Section):
             "KL of pushes at the last block's output, right before the final norm and the unembedding, beside "
             f"KL of pushes at {site}; relative schedule. Left: mean over pairs at each step, divided by the mean at "
             "the last step; grey: what a straight line and a parabola would be. Right: a dot is a pair, with its MS "
-            f"step at the site (across) and at the end (up); on the diagonal the two are equal, and within the "
-            f"shaded band they differ by {WITHIN[-1]} steps or fewer. "
+            f"step at the site (across) and at the end (up), or the last step ({self.data.config.n_steps}) where none "
+            f"was seen; on the diagonal the two are equal, and within the shaded band they differ by "
+            f"{WITHIN[-1]} steps or fewer. "
             "A model-generated target comes from the same other prompt at both places; random targets are independent "
             "draws."
         )

@@ -23,8 +23,9 @@ FIGURE = "figure-ladder"
 FEWEST_RUNGS = 3
 """Kinds besides model-generated with which a ladder is worth a figure."""
 GROUPS = (Group("toward", "ms", "l2", "relative"), Group("from", "ap", "l2", "absolute"))
-"""What realism is measured by. MS along the relative schedule, on which paths of all kinds end at their targets: a
-synthetic target is nearer than a model-generated one, and fewer steps away for that alone."""
+"""What realism is measured by. MS along the relative schedule, on which paths of all kinds end at their targets.
+Neither schedule is free of distance: a synthetic target is nearer than a model-generated one, which censors more of its
+paths by distance walked, and makes the same blow-up later by the share of the way."""
 CONTROLS = frozenset(
     ("random", "covariance-mixture", "shuffled-decoder", "random-dictionary", "single-latent", "isotropic")
 )
@@ -114,7 +115,7 @@ def _drawing(data: RunData, frame: pl.DataFrame) -> Drawing | Skipped:
         "where 95 % of such samples lie (to the end of the shaded band). "
         "Below the second: controls that are no composition of an activation's latents. Dotted: the distance of "
         "random. Realism: 0 at the distance of random, 1 where there is no more distance than noise makes "
-        "(docs/realism.md)."
+        "(docs/realism.md). Empty: the run does not measure that kind so."
     )
     return Drawing(FIGURE, "The ladder of controls", caption, figure)
 

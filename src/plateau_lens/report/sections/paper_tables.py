@@ -46,7 +46,8 @@ class PaperTables(Section):
     def notes(self) -> Sequence[str]:
         """What stands beside what."""
         return [
-            "Each cell: mean ± sd over pairs, in steps, and in brackets the KS distance to model-generated.",
+            "Each cell: mean ± sd over pairs, or the plain median of whole steps, in steps, and in brackets the KS "
+            "distance to model-generated. The run's other tables give grouped medians.",
             "\N{EN DASH}: undefined, not published, or of a kind that the run has not.",
             *([] if published.comparable(self.data.config) else [_other_set_up(self.data)]),
             published.NOTE,
@@ -125,7 +126,7 @@ def _table(data: RunData, table: PaperTable, frame: pl.DataFrame) -> render.Tabl
         f"{table.name}: {called}",
         tuple(columns),
         tuple((kind, *each) for kind, each in cells.items()),
-        f"{data.experiments[table.experiment].heading}; {units}.{source}{remark}",
+        f"{data.experiments[table.experiment].heading}; in this run {units}.{source}{remark}",
     )
 
 

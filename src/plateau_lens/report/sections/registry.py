@@ -22,7 +22,7 @@ The report builds every section of a run, writes its files, and puts its blocks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -195,9 +195,8 @@ def legible(data: RunData) -> tuple[str, ...]:
     return tuple(kind for kind in data.kinds if kind in PAPER_ORDER)
 
 
-def left_out(data: RunData, shown: Sequence[str] | None = None) -> str:
-    """What a caption says where a figure does not show every kind; `legible` ones, unless others are given."""
-    count = len(legible(data) if shown is None else shown)
-    if count >= len(data.kinds):
+def left_out(shown: Sized, of: Sized) -> str:
+    """What a caption says where a figure shows some of the kinds that were measured for it."""
+    if len(shown) >= len(of):
         return ""
-    return f" Shown are {count} of {len(data.kinds)} kinds; the tables have all."
+    return f" Shown are {len(shown)} of {len(of)} kinds; the tables have all."

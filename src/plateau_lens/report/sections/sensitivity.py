@@ -85,11 +85,8 @@ class Sensitivity(Section):
 
 def _drawing(data: RunData, frame: pl.DataFrame) -> Drawing:
     experiment, schedule = frame.select("experiment", "schedule").row(0)
-    rows = frame.filter(
-        pl.col("experiment") == experiment,
-        pl.col("schedule") == schedule,
-        pl.col("kind").is_in(legible(data)),
-    )
+    measured = frame.filter(pl.col("experiment") == experiment, pl.col("schedule") == schedule)
+    rows = measured.filter(pl.col("kind").is_in(legible(data)))
     threshold = rows.filter(pl.col("factor") == 1)["threshold"][0]
     figure = draw_thresholds(
         rows,
@@ -105,7 +102,7 @@ def _drawing(data: RunData, frame: pl.DataFrame) -> Drawing:
         + (f", and its KS distance to {data.reference}," if data.reference else "")
         + f" against the threshold that ends a plateau; the run's own, {threshold:.4g}, is dotted. "
         "Bands are 95 % intervals. Hollow: the median is not reached within the path, and drawn at its end."
-        + left_out(data)
+        + left_out(*(set(each["kind"]) for each in (rows, measured)))
     )
     return Drawing(FIGURE, "AP step: sensitivity to its threshold", caption, figure)
 
