@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
 from plateau_lens import presets
 from plateau_lens._errors import ConfigError
+from plateau_lens.cli.progress import progress
 from plateau_lens.cli.terminal import terminal
 from plateau_lens.runs.config import RunConfig, load_config, parse_assignment
 from plateau_lens.runs.folder import RunFolder
@@ -36,7 +32,7 @@ def run_command(
     config, out = _asked_for(source, out, overrides)
     # On stderr, above the bar: what goes to stdout is the summary.
     console = terminal(stderr=True)
-    with _progress(console) as tell:
+    with progress(console) as tell:
         folder = run(
             config,
             out,
@@ -69,34 +65,3 @@ def _asked_for(source: str, out: Path | None, overrides: Mapping[str, Any]) -> t
         # Two seeds of one preset, side by side, are two runs.
         out = Path("runs") / (f"{config.name}-seed{config.seed}" if config.seed else config.name)
     return config, out
-
-
-class _Rate(ProgressColumn):
-    """Pairs a second."""
-
-    def render(self, task: Task) -> Text:
-        """The speed, or nothing before the first unit is done."""
-        return Text(f"{task.speed:.2f} pairs/s" if task.speed else "")
-
-
-@contextmanager
-def _progress(console: Console) -> Generator[Any]:
-    """A bar on a terminal; nothing elsewhere."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} pairs"),
-        _Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        disable=not console.is_terminal,
-        # Speed over the last minutes, not the last thirty seconds: one unit can take longer than that.
-        speed_estimate_period=300,
-    )
-    with bar:
-        task = bar.add_task("loading", total=1)
-
-        def tell(doing: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{doing:10}", completed=done, total=total)
-
-        yield tell
