@@ -350,7 +350,7 @@ def test_of_many_kinds_a_figure_shows_few_and_says_so(run_path: Path, with_the_p
     for each in figures.drawings(data):
         if isinstance(each, Drawing) and (said := re.search(r"Shown are (\d+) of (\d+) kinds", each.caption)):
             texts = " ".join(drawn(each.figure))
-            shown = {kind for kind in kinds if f"{kind} (n" in texts}
+            shown = {kind for kind in kinds if re.search(rf"{kind}\s\(?n = ", texts)}
             assert said.groups() == (str(len(shown)), str(len(kinds))), each.name
             assert each.caption.endswith("the tables have all.")
             if each.name in fours:
