@@ -91,6 +91,8 @@ def _draw_pairs(
     within: int,
     n_steps: int,
 ) -> None:
+    from matplotlib.lines import Line2D
+
     ends = np.array([0, n_steps])
     axes.fill_between(ends, ends - within, ends + within, color="#EEEEEE", linewidth=0, zorder=0.4)
     axes.plot(ends, ends, color=_GREY, linewidth=0.7, zorder=0.9)
@@ -110,11 +112,19 @@ def _draw_pairs(
             rasterized=n_pairs > 300,
             clip_on=False,
         )
-        # In the legend a marker as it is elsewhere: on the axes they are small and pale.
-        axes.plot(
-            [], [], linestyle="none", marker=style.marker, color=style.colour, label=drawable(each.kind)
+    # In the legend a marker is as it is elsewhere: on the axes they are small and pale.
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=styles[each.kind].marker,
+            color=styles[each.kind].colour,
+            label=drawable(each.kind),
         )
-    axes.legend(loc="lower left")
+        for each in kinds
+    ]
+    axes.legend(handles=handles, loc="lower left")
     axes.set(
         xlabel=f"MS step of KL, pushed {names[1]}",
         ylabel=f"MS step of KL, pushed {names[0]}",
