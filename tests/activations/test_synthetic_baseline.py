@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from plateau_lens import ResourceError
 from plateau_lens.activations.registry import make_kinds
 
 Codes = list[dict[int, float]]
@@ -226,3 +227,24 @@ def test_latents_that_fire_equally_often_move_anywhere(make_lab: Any):
     for some in ([3], [7, 2]):
         again = draw(lab, lab.block(base[: len(some)], pair=some))
         assert again == [draw(lab, lab.block(base))[pair] for pair in some]
+
+
+@pytest.mark.parametrize("match", ["frequency", "none"])
+@pytest.mark.parametrize("collisions", ["forbidden", "overwrite"])
+def test_one_latent_alive_is_named(make_lab: Callable[..., Any], match: str, collisions: str):
+    # A latent never replaces itself, so that the only one alive has nowhere to go, whether or not others may collide.
+    frequency = torch.zeros(12, dtype=torch.float64)
+    frequency[3] = 0.5
+    lab = make_lab(frequency)
+    block = lab.block(lab.activation({3: 2.0}, {3: 5.0}))
+    with pytest.raises(ResourceError, match=r"1 latents (may be chosen|are alive)"):
+        draw(lab, block, match=match, collisions=collisions, neighbours=1)
+
+
+def test_two_latents_alive_may_collide(make_lab: Callable[..., Any]):
+    # Codes of latents 3 and 5 alone: each moves to the other, and the later of two that meet overwrites the earlier.
+    frequency = torch.zeros(12, dtype=torch.float64)
+    frequency[[3, 5]] = torch.tensor([0.5, 0.4], dtype=torch.float64)
+    lab = make_lab(frequency)
+    block = lab.block(lab.activation({3: 2.0}, {5: 4.0}))
+    assert draw(lab, block, match="none", collisions="overwrite") == [{5: 2.0}, {3: 4.0}]

@@ -24,6 +24,14 @@ def test_proves_itself_on_latent_attention_and_experts(
         printed.split()
     )
     assert "FAILED" not in printed
+    # What was proved: a row when the engine was made, and one for the prompts and paths of the check.
+    _, _, proved = printed.partition("Proved when the engine was made")
+    rows = [row.split() for row in proved.replace("│", " ").splitlines() if "cpu" in row]
+    assert [row[:7] for row in rows] == [
+        ["cpu", dtype, dtype, "blocks.2.hook_resid_pre", *sizes]
+        for sizes in (["8", "3", "2"], ["10", "21", "4"])
+    ]
+    assert all(0 < float(error) <= float(row[-1]) for row in rows for error in row[7:8])
     # Every response that is known here against the full pass, and four checks of the engine.
     assert printed.count(" ok ") == len(RESPONSES.all()) + 4
 

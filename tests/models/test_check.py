@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ def test_fails_on_a_wrong_position(make_tiny_model: Callable[..., Any], monkeypa
 
     def one_late(tokens: torch.Tensor) -> Any:
         found = right(tokens)
-        return type(found)(found.last_token, found.cache, found.n_ctx + 1)
+        return replace(found, n_ctx=found.n_ctx + 1)
 
     monkeypatch.setattr(engine, "prefix", one_late)
     failed = {finding.name for finding in check(engine).findings if not finding.passed}

@@ -101,12 +101,16 @@ def test_read_sites_share_one_pass(architecture: str, make_tiny_model: Callable[
     points, prefix = points_of(engine), engine.prefix(TOKENS)
     names = ["blocks.1.hook_resid_post", "blocks.2.hook_resid_pre", "blocks.2.hook_resid_post"]
     wanted = RESPONSES.make({name: {"response": "l2", "site": name} for name in names})
-    engine.respond(prefix, points, ())
     with runs_of(engine.blocks[2]) as inside, runs_of(engine.blocks[3]) as behind:
+        prefix = engine.prefix(TOKENS)
+        engine.respond(prefix, points, ())
+        inside.clear()
+        behind.clear()
         found = engine.respond(prefix, points, wanted)
         assert (inside, behind) == ([1], [])
         together = engine.respond(prefix, points, {**wanted, "l2": L2(), "kl": KL()})
         assert (inside, behind) == ([1, 1], [1])
+    prefix = engine.prefix(TOKENS)
     assert list(found) == names
     assert torch.equal(found[names[0]], found[names[1]])  # the same place by two names
     for name in names:
@@ -220,9 +224,11 @@ def test_none_are_made_where_nobody_reads_them(
 ):
     engine = SuffixEngine(make_tiny_model("llama"))
     points, prefix = points_of(engine), engine.prefix(TOKENS)
-    engine.respond(prefix, points, ("kl",))  # its fast way is held against logits the first time
-    unembedded.clear()
     with runs_of(engine.model.lm_head) as heads:
+        prefix = engine.prefix(TOKENS)
+        engine.respond(prefix, points, ("kl",))  # its fast way is held against logits the first time
+        unembedded.clear()
+        heads.clear()
         engine.respond(prefix, points, ("l2", "kl", "final-l1", "early-l1"))
     assert not unembedded
     assert not heads

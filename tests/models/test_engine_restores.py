@@ -72,12 +72,13 @@ def test_a_pass_that_fails_leaves_the_model_as_it_was(
         raise RuntimeError("it broke")
 
     for call in (
-        lambda: engine.respond(prefix, points),
+        lambda: engine._steps.run(prefix, points, read=(), final=True),
+        lambda: engine.respond(engine.prefix(TOKENS), points),
         lambda: engine.prefix(TOKENS),
         lambda: full_responses(engine, TOKENS, points),
     ):
         handle = blocks_of(model, architecture)[broken].register_forward_hook(explode)
-        with pytest.raises(RuntimeError, match="it broke"):
+        with pytest.raises((RuntimeError, EngineError), match="it broke"):
             call()
         handle.remove()
         assert marks_left(model) == marks
@@ -101,7 +102,7 @@ def test_a_failing_unembedding_leaves_the_model_as_it_was(make_tiny_model: Calla
         raise RuntimeError("it broke")
 
     handle = model.lm_head.register_forward_hook(explode)
-    with pytest.raises(RuntimeError, match="it broke"):
+    with pytest.raises(EngineError, match="it broke"):
         engine.respond(prefix, points, ("l2", "js"))
     handle.remove()
     assert marks_left(model) == []
@@ -149,7 +150,7 @@ def test_an_intervention_that_does_not_fire_is_an_error(make_tiny_model: Callabl
     engine = SuffixEngine(model)
     points, prefix = points_of(engine), engine.prefix(TOKENS)
     replace_blocks(model, make_tiny_model)
-    with pytest.raises(EngineError, match=r"reading blocks\.1\.hook_resid_pre fired 0 times.*expected 1"):
+    with pytest.raises(EngineError, match=r"fired 0 times in one pass, expected 1.*make a new engine"):
         engine.site_activations(TOKENS)
     with pytest.raises(EngineError, match=r"pushing at blocks\.1\.hook_resid_pre fired 0 times"):
         full_responses(engine, TOKENS, points)
@@ -162,9 +163,18 @@ def test_a_block_that_bypasses_our_attention_is_an_error(make_tiny_model: Callab
     engine = SuffixEngine(model)
     points, prefix = points_of(engine), engine.prefix(TOKENS)
     # A block of another model keeps that model's own attention, which knows nothing of parallel steps.
-    model.model.layers[2] = make_tiny_model("llama").model.layers[2]
-    with pytest.raises(EngineError, match="ran 2 times for 3 blocks of LlamaForCausalLM"):
+    foreign = make_tiny_model("llama").model.layers[2]
+    model.model.layers[2] = foreign
+    with pytest.raises(ConfigError, match=r"parts of model\.layers changed"):
         engine.respond(prefix, points)
+    engine._steps.own_attention = False
+    with pytest.raises(EngineError, match="ran 2 times for 3 blocks of LlamaForCausalLM"):
+        engine._steps.run(prefix, points, read=(), final=True)
+    # A plain mask is obeyed by every block.
+    again = SuffixEngine(model)
+    assert again.own_attention
+    found = again.respond(again.prefix(TOKENS), points)["l2"]
+    torch.testing.assert_close(found, full_responses(again, TOKENS, points)["l2"], rtol=1e-5, atol=1e-5)
 
 
 def test_firings_are_counted(make_tiny_model: Callable[..., Any]):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 from collections.abc import Callable
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from plateau_lens import Dictionary, ResourceError, load_dictionary
+from plateau_lens import Dictionary, PairBlock, ResourceError, load_dictionary
+from plateau_lens.activations.population import Population
+from plateau_lens.activations.registry import make_kinds
 from plateau_lens.models.quiet import quiet
+from plateau_lens.saes.firing import Firing
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +185,90 @@ def test_normalisation_of_each_activation_by_itself_is_refused(
     edit_json(folder / "cfg.json", normalize_activations=normalisation)
     with pytest.raises(ResourceError, match=f"normalises each activation by itself.*{normalisation}"):
         load_dictionary(str(folder))
+
+
+def top_k_sae(architecture: str, **changes: Any) -> Any:
+    """An SAE of SAELens' whose decoder directions are 0.3 to 3 long, 4 of 40 latents active at once."""
+    with quiet():
+        import sae_lens
+
+        config = getattr(sae_lens, f"{architecture}SAEConfig")(d_in=8, d_sae=40, k=4, **changes)
+        sae = getattr(sae_lens, f"{architecture}SAE")(config)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        directions = torch.nn.functional.normalize(torch.randn(40, 8, generator=generator), dim=-1)
+        sae.W_dec.copy_(directions * torch.logspace(-0.5, 0.5, 40)[:, None])
+        sae.W_enc.copy_(directions.T)
+        sae.b_enc.copy_(0.1 * torch.randn(40, generator=generator))
+        sae.b_dec.copy_(torch.randn(8, generator=generator))
+    return sae
+
+
+def test_the_norms_of_a_decoder_are_folded_into_what_divides_by_them(tmp_path: Path):
+    own = top_k_sae("TopK", rescale_acts_by_decoder_norm=True)
+    own.save_model(tmp_path)
+    found = load_dictionary(str(tmp_path))
+    x = torch.randn(50, 8, generator=torch.Generator().manual_seed(4)) + own.b_dec.detach()
+    with torch.no_grad():
+        codes = own.encode(x)
+        decoded = own.decode(codes)
+    # The function is the same one.
+    torch.testing.assert_close(found.encode(x), codes, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.decode(codes), decoded, rtol=1e-5, atol=1e-5)
+    # And a latent adds its decoder direction, as often as its activation says.
+    torch.testing.assert_close(codes @ found.W_dec + found.bias, decoded, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.W_dec.norm(dim=-1), torch.ones(40))
+
+
+def test_a_single_latent_of_such_an_sae_has_the_bases_norm(tmp_path: Path):
+    top_k_sae("TopK", rescale_acts_by_decoder_norm=True).save_model(tmp_path)
+    dictionary = load_dictionary(str(tmp_path))
+    base = 5 * torch.randn(30, 8, generator=torch.Generator().manual_seed(5))
+    measured = dictionary.measure_frequency(base)
+    block = PairBlock(
+        pair=np.arange(30),
+        base=base,
+        other=base.flip(0),
+        population=Population(base, 0),
+        dictionary=measured,
+        top_cosine=0.3,
+        seed=0,
+        firing=Firing(measured, base),
+    )
+    found = make_kinds({"single-latent": {}})["single-latent"].make(block, "kind:single-latent").activation
+    torch.testing.assert_close(found.norm(dim=-1), base.norm(dim=-1), rtol=1e-4, atol=1e-4)
+
+
+def test_plain_decoders_stay_as_trained(tmp_path: Path):
+    own = top_k_sae("TopK")
+    own.save_model(tmp_path)
+    assert torch.equal(load_dictionary(str(tmp_path)).W_dec, own.W_dec.detach())
+
+
+def test_signed_codes_are_refused(tmp_path: Path):
+    top_k_sae("AbsTopK").save_model(tmp_path)
+    with pytest.raises(
+        ResourceError, match=r"\(abstopk\) has codes below zero.*would see a part of its code"
+    ):
+        load_dictionary(str(tmp_path))
+
+
+def test_a_decoder_that_is_no_product_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from sae_lens import StandardSAE
+
+    identity_sae(6).save_model(tmp_path)
+    load_dictionary(str(tmp_path))
+    monkeypatch.setattr(StandardSAE, "decode", lambda self, codes: codes.sqrt() @ self.W_dec + self.b_dec)
+    with pytest.raises(
+        ResourceError, match=r"\(standard\) does not decode a code by code @ W_dec and a bias"
+    ):
+        load_dictionary(str(tmp_path))
+
+
+def test_no_latent_that_fires_is_named(dictionary: Dictionary):
+    silent = dataclasses.replace(dictionary, frequency=torch.zeros(300), frequency_source="measured on none")
+    with pytest.raises(ResourceError, match=r"no latent of .* fires \(frequency measured on none\)"):
+        _ = silent.alive
 
 
 def test_a_release_needs_an_id():

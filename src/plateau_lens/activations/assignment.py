@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from plateau_lens.activations.codes import ActiveLatents
 
 
-def require_room(choices: int, active: ActiveLatents, *, move: bool = True) -> None:
-    """Refuse to give a code new latents, no two the same, where there are too few.
+def require_room(choices: int, active: ActiveLatents, *, move: bool = True, distinct: bool = True) -> None:
+    """Refuse to give a code new latents where there are too few.
 
     Args:
         choices: latents that may be chosen.
         active: of the codes; the longest counts.
         move: whether each latent has to become another one.
+        distinct: whether no two may be the same.
 
     Raises:
         ResourceError: if the last active latent of a code could find none.
     """
     longest = active.latent.shape[1]
-    if choices < longest + move:
+    if choices < (longest if distinct else min(1, longest)) + move:
         raise ResourceError(
             f"{choices} latents may be chosen, but a code has {longest} active ones, each of which has to move "
             "elsewhere; choose a larger SAE, or measure its firing frequency on more prompts"

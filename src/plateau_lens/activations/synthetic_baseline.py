@@ -40,8 +40,7 @@ class SyntheticBaseline(CodeKind):
         rngs = block.rngs(purpose)
         assert dictionary.frequency is not None
         may_be_chosen = dictionary.alive if self.dead == "excluded" else torch.ones_like(dictionary.alive)
-        if self.collisions == "forbidden":
-            require_room(int(may_be_chosen.sum()), active)
+        require_room(int(may_be_chosen.sum()), active, distinct=self.collisions == "forbidden")
         if self.match == "frequency":
             replaced = self._frequency_matched(active, dictionary.frequency, may_be_chosen, rngs, block.ties)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -12,13 +13,19 @@ from plateau_lens.cli.terminal import terminal
 from plateau_lens.runs.config import load_config
 from plateau_lens.runs.folder import RunFolder
 
+if TYPE_CHECKING:
+    from plateau_lens.models.trial import Proof
+
 DEFAULT_SITE = "blocks.1.hook_resid_pre"
 
 
 def check_command(
     source: str, site: str | None, read_site: str | None, n_ctx: int, device: str, dtype: str
 ) -> None:
-    """Print what was measured; exit 1 if anything is out of bounds. A run folder has its checksums verified."""
+    """Print what was measured and what was proved; exit 1 if anything is out of bounds.
+
+    A run folder has its checksums verified.
+    """
     if source not in presets.names() and (Path(source) / "manifest.json").is_file():
         _verify(RunFolder(Path(source)))
         return
@@ -50,6 +57,7 @@ def check_command(
             finding.meaning,
         )
     terminal(soft_wrap=False).print(table)
+    terminal(soft_wrap=False).print(_proved(found.proofs))
     if not found.passed:
         raise EngineError(f"{source!r} failed: do not trust curves of this model at {found.site}")
 
@@ -66,3 +74,28 @@ def _verify(folder: RunFolder) -> None:
     files = sum(len(manifest.get(part, {})) for part in ("shards", "files", "report"))
     state = "finished" if "finished" in manifest else "not finished: `plateau-lens run` goes on with it"
     terminal().print(f"{folder.path}: {files} files are as they were written; {state}.")
+
+
+def _proved(proofs: tuple[Proof, ...]) -> Table:
+    """A row for every time that parallel steps were held against each step alone; errors relative to the largest."""
+    table = Table(
+        title="Proved when the engine was made and first used: parallel steps give what each step alone gives",
+        title_justify="left",
+    )
+    responses = list(proofs[0].errors)
+    errors = [f"largest error, {name}" for name in responses]
+    headings = ("device", "dtype", "tried in", "pushed at", "tokens", "points", "prompts", *errors, "limit")
+    for heading in headings:
+        words = heading in ("device", "dtype", "tried in", "pushed at", "limit")
+        table.add_column(heading, justify="left" if words else "right")
+    for proof in proofs:
+        table.add_row(
+            proof.device,
+            proof.dtype,
+            proof.tried_in,
+            proof.site,
+            *(str(n) for n in (proof.n_ctx, proof.n_points, proof.n_pairs)),
+            *(f"{proof.errors[name]:.2g}" for name in responses),
+            f"<= {proof.limit:g}",
+        )
+    return table

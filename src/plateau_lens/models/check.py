@@ -11,6 +11,7 @@ from plateau_lens.models import interventions
 from plateau_lens.models.centring import centred
 from plateau_lens.models.full_pass import full_responses
 from plateau_lens.models.suffix import SuffixEngine
+from plateau_lens.models.trial import Proof
 from plateau_lens.responses.registry import RESPONSES, Response
 
 
@@ -36,6 +37,8 @@ class CheckReport:
     centred: bool
     attention: str
     findings: tuple[Finding, ...]
+    proofs: tuple[Proof, ...]
+    """What the engine proved of itself before it was used, by length of prompt and path and by rows."""
 
     @property
     def passed(self) -> bool:
@@ -88,6 +91,7 @@ def check(
         centred=engine.centre,
         attention="the model's own, masked" if engine.own_attention else "parallel steps",
         findings=tuple(findings),
+        proofs=engine.proofs,
     )
 
 

@@ -82,8 +82,8 @@ def in_pieces(n: int, size: int, work: Callable[[slice], T]) -> Iterator[T]:
         size = (piece.stop - piece.start) // 2
         if not size:
             raise ResourceError(
-                f"there is not memory enough for a single prompt and its steps ({reason}); use a smaller "
-                "prompts.n_ctx or n_steps, or a device with more memory"
+                f"there is not memory enough for a single prompt, one step at a time ({reason}); use a "
+                "smaller prompts.n_ctx, or a device with more memory"
             )
         gc.collect()
         if torch.cuda.is_available():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from plateau_lens._errors import ConfigError, EngineError
 from plateau_lens.models import fused, interventions
@@ -22,6 +22,7 @@ from plateau_lens.models.memory import in_pieces, rows_a_pass
 from plateau_lens.models.prefix import FrozenPrefix, PassOverPrefix
 from plateau_lens.models.products import Products
 from plateau_lens.models.sites import Site, decoder_blocks
+from plateau_lens.models.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,13 +35,15 @@ class Prefix:
     last_token: Int[Tensor, " pair"]
     cache: FrozenPrefix
     n_ctx: int
+    made_of: Snapshot | None = None
+    """What the model was like."""
 
     def __len__(self) -> int:
         return len(self.last_token)
 
     def rows(self, pairs: slice) -> Prefix:
         """The same for some of the pairs."""
-        return Prefix(self.last_token[pairs], self.cache.rows(pairs), self.n_ctx)
+        return Prefix(self.last_token[pairs], self.cache.rows(pairs), self.n_ctx, self.made_of)
 
 
 class Seen(NamedTuple):
@@ -84,15 +87,17 @@ class ParallelSteps:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    def whole(self, tokens: Int[Tensor, "prompt pos"], **arguments: Any) -> Any:
-        """The decoder over whole prompts, with the model's own attention."""
+    def whole(
+        self, tokens: Int[Tensor, "prompt pos"], *, by: nn.Module | None = None, **arguments: Any
+    ) -> Any:
+        """The decoder, or the model if it is to be run ``by`` that, over whole prompts, with its own attention."""
         arguments.setdefault("use_cache", False)
         with fused.fused(self._activations), self.products.computing():
-            return self.decoder(input_ids=tokens, attention_mask=torch.ones_like(tokens), **arguments)
+            return (by or self.decoder)(input_ids=tokens, attention_mask=torch.ones_like(tokens), **arguments)
 
     def site_activations(self, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_model"]:
         """Last-token activations at the site, float32 or wider; later blocks are not run."""
-        self._refuse_long_prompts(tokens.shape[1])
+        self._refuse_prompts(tokens)
         tokens = tokens.to(self.device)
 
         def read(prompts: slice) -> Tensor:
@@ -105,12 +110,12 @@ class ParallelSteps:
             # Whatever the model computes in, activations are compared and mixed in float32 at least.
             return found.to(torch.promote_types(found.dtype, torch.float32))
 
-        return torch.cat([*in_pieces(len(tokens), self._prompts_a_pass(tokens.shape[1]), read)])
+        return torch.cat([*in_pieces(len(tokens), self.prompts_a_pass(tokens.shape[1]), read)])
 
     def prefix(self, tokens: Int[Tensor, "pair pos"]) -> Prefix:
         """Run everything before the last token once and keep its keys and values."""
         n_ctx = tokens.shape[1]
-        self._refuse_long_prompts(n_ctx)
+        self._refuse_prompts(tokens)
         if n_ctx < 2:
             raise ConfigError(
                 f"prompts have {n_ctx} token; the engine needs at least 2 (a prefix and the site)"
@@ -122,7 +127,7 @@ class ParallelSteps:
             n_blocks=len(self.blocks),
             first_block=self.site.boundary,
             joined=self.own_attention,
-            dtype=self.model.dtype,
+            dtype=self.products.dtype,
         )
 
         def run(prompts: slice) -> None:
@@ -132,7 +137,7 @@ class ParallelSteps:
                 )
 
         if self.site.boundary < len(self.blocks):  # behind the last block nothing attends to a prefix
-            for _ in in_pieces(len(tokens), self._prompts_a_pass(n_ctx), run):
+            for _ in in_pieces(len(tokens), self.prompts_a_pass(n_ctx), run):
                 pass
         return Prefix(tokens[:, -1], frozen, n_ctx)
 
@@ -146,6 +151,8 @@ class ParallelSteps:
     ) -> Seen:
         """Push every point and read what comes of it, all sites in one pass.
 
+        Steps are independent: those of a single pair are cut into as many passes as memory asks for.
+
         Args:
             prefix: of the same pairs.
             points: what the site's last token is set to.
@@ -154,10 +161,35 @@ class ParallelSteps:
 
         Raises:
             EngineError: if a hook or an attention did not run as often as it should.
+            ResourceError: if there is not memory enough for one step.
         """
+        if len(prefix) > 1:
+            return self._pass(prefix, points, read=read, final=final)
+        parts = [
+            *in_pieces(
+                points.shape[1],
+                self.rows_a_pass(prefix.n_ctx),
+                lambda steps: self._pass(prefix, points[:, steps], read=read, final=final),
+            )
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        states = {site: torch.cat([part.states[site] for part in parts], dim=1) for site in read}
+        ends = [part.final for part in parts if part.final is not None]
+        return Seen(states, torch.cat(ends, dim=1) if ends else None)
+
+    def _pass(
+        self,
+        prefix: Prefix,
+        points: Float[Tensor, "pair step d_model"],
+        *,
+        read: Collection[Site],
+        final: bool,
+    ) -> Seen:
+        """One forward pass of `run`."""
         steps = points.shape[1]
         first = self.site.boundary
-        points = points.to(device=self.device, dtype=self.model.dtype)
+        points = points.to(device=self.device, dtype=self.products.dtype)
         # Hooks on one block fire in this order, so that none is behind the one that ends the pass.
         sites = sorted(read, key=lambda site: site.boundary)
         end = len(self.blocks) if final or not sites else sites[-1].boundary
@@ -179,7 +211,7 @@ class ParallelSteps:
             if self.own_attention:
                 arguments["attention_mask"] = self._mask(prefix, steps, points)
             else:
-                stack.enter_context(attending_to(self.model, prefix.cache))
+                stack.enter_context(attending_to(self.decoder, prefix.cache))
             ids = prefix.last_token[:, None].expand(-1, steps)
             positions = torch.full_like(ids, prefix.n_ctx - 1)
             before = prefix.cache.attended
@@ -206,7 +238,8 @@ class ParallelSteps:
         elements = 4 * self._widest + 8 * self.d_model + 3 * getattr(config, "num_attention_heads", 1) * n_ctx
         return rows_a_pass(self.device, elements * self.model.dtype.itemsize)
 
-    def _prompts_a_pass(self, n_ctx: int) -> int:
+    def prompts_a_pass(self, n_ctx: int) -> int:
+        """Whole prompts of ``n_ctx`` tokens of one pass."""
         return max(1, self.rows_a_pass(n_ctx) // n_ctx)
 
     def _mask(self, prefix: Prefix, steps: int, like: Tensor) -> Float[Tensor, "1 1 step key"]:
@@ -217,7 +250,12 @@ class ParallelSteps:
         mask.diagonal(prefix.cache.length).zero_()
         return mask[None, None].expand(len(prefix), 1, -1, -1)
 
-    def _refuse_long_prompts(self, n_ctx: int) -> None:
+    def _refuse_prompts(self, tokens: Tensor) -> None:
+        if tokens.dim() != 2 or not len(tokens):
+            raise ConfigError(
+                f"tokens are {tuple(tokens.shape)}; pass (prompts, positions), one prompt at least"
+            )
+        n_ctx = tokens.shape[1]
         longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if isinstance(longest, int) and 0 < longest < n_ctx:
             raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from plateau_lens._errors import ConfigError, nearest
 from plateau_lens.models import interventions, onednn
+from plateau_lens.models.snapshot import Snapshot
 
 Matmul = Literal["full", "tf32", "bfloat16"]
 MATMULS: tuple[Matmul, ...] = ("full", "tf32", "bfloat16")
@@ -56,7 +57,24 @@ class Products:
         self.model = model
         self.matmul = matmul
         self.device_type = parameter.device.type
-        self._narrow = _narrow_weights(model) if matmul == "bfloat16" else []
+        self._narrow: list[tuple[nn.Module, nn.Parameter]] = []
+        self._made_of: Snapshot | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Make again what is made of the weights, if the model has changed since."""
+        if self.matmul == "bfloat16" and (self._made_of is None or self._made_of.change()):
+            self._made_of, self._narrow = Snapshot(self.model), _narrow_weights(self.model)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the residual stream is computed in: the type of the model."""
+        return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+
+    @contextmanager
+    def holding(self, module: nn.Module | None) -> Generator[None]:
+        """Inside, the weights of ``module`` are as wide as the residual stream, for whoever takes them himself."""
+        yield
 
     def weight_of(self, module: nn.Linear) -> Tensor:
         """The weights that products with ``module`` take inside `computing`."""
@@ -75,7 +93,7 @@ class Products:
                     if (forward := onednn.stand_in(module)) is not None:
                         stack.enter_context(interventions.forwarding(module, forward))
             if self.matmul == "tf32":
-                stack.enter_context(_tf32())
+                stack.enter_context(_precision("tf32"))
             if self.matmul == "bfloat16":
                 stack.enter_context(_swapped(self._narrow))
                 stack.enter_context(torch.autocast(self.device_type, torch.bfloat16, cache_enabled=False))
@@ -109,11 +127,16 @@ def _swapped(weights: list[tuple[nn.Module, nn.Parameter]]) -> Generator[None]:
             module.weight = weight
 
 
+def float32_products() -> AbstractContextManager[None]:
+    """Inside, float32 products of a CUDA device are float32's to the last digit, whatever is set outside."""
+    return _precision("ieee")
+
+
 @contextmanager
-def _tf32() -> Generator[None]:
+def _precision(name: str) -> Generator[None]:
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
-    matmul.fp32_precision = "tf32"
+    matmul.fp32_precision = name
     try:
         yield
     finally:

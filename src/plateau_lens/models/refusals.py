@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
+
+from plateau_lens._errors import EngineError
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -14,6 +17,46 @@ def not_finite(model: nn.Module) -> str:
     """Names of weights that hold NaN or infinity; empty if none does."""
     broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
     return ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
+
+
+def refuse_training(model: nn.Module) -> None:
+    """Refuse a model any part of which is in training mode, whose dropout makes every pass another.
+
+    Raises:
+        EngineError: naming the first such part.
+    """
+    for name, module in model.named_modules():
+        if module.training:
+            part = f" (in {name})" if name else ""
+            raise EngineError(
+                f"{type(model).__name__} is in training mode{part}, in which dropout makes every pass another; "
+                "call model.eval() first"
+            )
+
+
+def refuse_quantised(model: nn.Module, blocks: nn.ModuleList) -> None:
+    """Refuse blocks whose weights are not plain floating-point numbers of 16 bits or more.
+
+    Raises:
+        EngineError: naming the first weight that is none, or saying that there are none.
+    """
+    matrices = 0
+    for name, weight in [*blocks.named_parameters(), *blocks.named_buffers()]:
+        if weight.dim() < 2 or weight.dtype == torch.bool:
+            continue
+        plain = type(weight) in (Tensor, nn.Parameter) and weight.is_floating_point()
+        if not plain or weight.dtype.itemsize < 2:
+            raise EngineError(_quantised(model, f"block {name} is kept in {weight.dtype}"))
+        matrices += 1
+    if not matrices:
+        raise EngineError(_quantised(model, "its blocks have no matrix of floating-point weights"))
+
+
+def _quantised(model: nn.Module, found: str) -> str:
+    return (
+        f"{type(model).__name__} is quantised ({found}), so that what a token gives can depend on the others of its "
+        "batch; load it without quantisation, or call model.dequantize()"
+    )
 
 
 def refusal(model: PreTrainedModel, decoder: nn.Module, base: Tensor) -> str:
@@ -36,6 +79,12 @@ def refusal(model: PreTrainedModel, decoder: nn.Module, base: Tensor) -> str:
         return (
             "its attention is biased by a key's place in the row (ALiBi), and parallel steps have one place each "
             "though they stand at one position"
+        )
+    hooked = [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
+    if hooked:
+        return (
+            f"with the hooks on {', '.join(hooked[:3])}{', ...' if len(hooked) > 3 else ''} parallel steps do not give "
+            "what the model gives for each step alone; a hook has to treat all positions of all rows alike"
         )
     return (
         "neither through transformers' attention interface nor under a plain 4-D mask do parallel steps give what "

@@ -8,8 +8,10 @@ id*, each attending to the prefix and to itself only. Blocks before the site are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -18,17 +20,21 @@ from torch import Tensor
 from plateau_lens._devices import double
 from plateau_lens._errors import ConfigError
 from plateau_lens.models.centring import centred
+from plateau_lens.models.exclusive import exclusive
 from plateau_lens.models.memory import in_pieces
 from plateau_lens.models.parallel import ParallelSteps, Prefix
 from plateau_lens.models.products import Matmul, Products
+from plateau_lens.models.refusals import refuse_quantised
 from plateau_lens.models.sites import Site, decoder_blocks
-from plateau_lens.models.trial import Trial
+from plateau_lens.models.snapshot import Snapshot
+from plateau_lens.models.trial import Proof, Trial
 from plateau_lens.models.unembedding import Unembedding
 from plateau_lens.responses.registry import Response, Responses, asked_for, measured
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+T = TypeVar("T")
 LOGITS_ELEMENTS = 5_000_000
 """Logits held at once where they are needed whole."""
 
@@ -63,6 +69,7 @@ class SuffixEngine:
     ):
         self.model = model
         self.blocks = decoder_blocks(model)
+        refuse_quantised(model, self.blocks)
         self.site = Site.parse(site, n_blocks=len(self.blocks))
         last = f"blocks.{len(self.blocks) - 1}.hook_resid_post"
         # At the end of the stream nothing is left to read: responses of the output alone can be measured there.
@@ -72,7 +79,9 @@ class SuffixEngine:
         self._steps = ParallelSteps(model, self.site, products, max_rows)
         self._unembedding = Unembedding(model, self._steps.decoder)
         self._trial = Trial(self._steps, self._unembedding)
-        self.centre = self._trial.learn(centre)
+        self._proved_of: Snapshot | None = None
+        with exclusive(self.blocks):
+            self.centre = self._learn(centre)
         self._asked: dict[str, Any] = {"centre": centre, "matmul": products, "max_rows": max_rows}
 
     def at(self, site: str) -> SuffixEngine:
@@ -86,8 +95,14 @@ class SuffixEngine:
 
     @torch.no_grad()
     def site_activations(self, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_model"]:
-        """Last-token activations at the site, centred if the engine centres; later blocks are not run."""
-        return centred(self._steps.site_activations(tokens), self.centre)
+        """Last-token activations at the site, centred if the engine centres; later blocks are not run.
+
+        Raises:
+            ConfigError: for no prompts, or prompts of more tokens than the model has positions.
+            EngineError: for a model that has changed and cannot be driven as it is now.
+        """
+        with self._driving():
+            return centred(self._steps.site_activations(tokens), self.centre)
 
     @torch.no_grad()
     def prefix(self, tokens: Int[Tensor, "pair pos"]) -> Prefix:
@@ -95,8 +110,10 @@ class SuffixEngine:
 
         Raises:
             ConfigError: for prompts of a single token, which have no prefix, or of more than the model has positions.
+            EngineError: for a model that has changed and cannot be driven as it is now.
         """
-        return self._steps.prefix(tokens)
+        with self._driving() as made_of:
+            return replace(self._steps.prefix(tokens), made_of=made_of)
 
     @torch.no_grad()
     def respond(
@@ -119,18 +136,14 @@ class SuffixEngine:
             float64 tensors by name or label; 0 at step 0.
 
         Raises:
-            ConfigError: for an unknown name, a read site that is not behind the site, or shapes that do not fit.
-            EngineError: for prompts and paths as long as this model cannot be driven with.
+            ConfigError: for an unknown name, a read site that is not behind the site, shapes that do not fit, or a
+                prefix of another model, or of this one before it changed.
+            EngineError: for prompts and paths as long as this model cannot be driven with, or a model that has changed
+                and cannot be driven as it is now.
+            ResourceError: if there is not memory enough for one step of one prompt.
         """
         made = asked_for(responses)
         sites = self.read_sites(made)
-        if points.shape[0] != len(prefix) or points.shape[-1] != self.d_model:
-            raise ConfigError(
-                f"points are {tuple(points.shape)} but the prefix has {len(prefix)} pairs and "
-                f"{type(self.model).__name__} has d_model={self.d_model}; "
-                f"pass ({len(prefix)}, steps, {self.d_model})"
-            )
-        self._trial.prove(prefix.n_ctx, points.shape[1])
         behind = {label: response for label, response in made.items() if label not in sites}
 
         def measure(pairs: slice) -> dict[str, Tensor]:
@@ -147,18 +160,25 @@ class SuffixEngine:
             }
             return part if seen.final is None else part | self._of_final(seen.final, behind)
 
-        pairs_a_pass = max(1, self._steps.rows_a_pass(prefix.n_ctx) // points.shape[1])
-        parts = [*in_pieces(len(prefix), pairs_a_pass, measure)]
+        parts = self._in_passes(prefix, points, measure)
         return {label: torch.cat([part[label] for part in parts]) for label in made}
 
     @torch.no_grad()
     def logits(
         self, prefix: Prefix, points: Float[Tensor, "pair step d_model"]
     ) -> Float[Tensor, "pair step vocab"]:
-        """Next-token logits of each point, float32 or wider. For a few points: nothing is blocked here."""
-        final = self._steps.run(prefix, points, read=(), final=True).final
-        assert final is not None
-        return self._unembedding.logits(final)
+        """Next-token logits of each point, float32 or wider. For a few points: all of them are kept.
+
+        Raises:
+            ConfigError, EngineError, ResourceError: as of `respond`.
+        """
+
+        def measure(pairs: slice) -> Tensor:
+            final = self._steps.run(prefix.rows(pairs), points[pairs], read=(), final=True).final
+            assert final is not None
+            return self._unembedding.logits(final)
+
+        return torch.cat(self._in_passes(prefix, points, measure))
 
     def read_sites(self, responses: Mapping[str, Response]) -> dict[str, Site]:
         """Where those of the responses that read the residual stream read it, by label.
@@ -191,6 +211,66 @@ class SuffixEngine:
     def own_attention(self) -> bool:
         """True for models that bring their own attention and get a plain mask instead of ours."""
         return self._steps.own_attention
+
+    @property
+    def proofs(self) -> tuple[Proof, ...]:
+        """What was proved of this engine since it was made, or since its model last changed."""
+        return tuple(self._trial.proofs)
+
+    def _learn(self, centre: bool | str) -> bool:
+        """Have the model tried as it is now; whether the stream is to be centred."""
+        self._proved_of = None
+        now = Snapshot(self.model)
+        found = self._trial.learn(centre)
+        self._proved_of = now
+        return found
+
+    @contextmanager
+    def _driving(self) -> Generator[Snapshot]:
+        """The way into the model: inside, nobody else drives it, and it is what was tried."""
+        with exclusive(self.blocks):
+            if self._proved_of is None or self._proved_of.change():
+                self.centre = self._learn(self.centre)
+            assert self._proved_of is not None
+            yield self._proved_of
+
+    def _in_passes(
+        self,
+        prefix: Prefix,
+        points: Float[Tensor, "pair step d_model"],
+        measure: Callable[[slice], T],
+    ) -> list[T]:
+        """The one way to push: shapes that fit, a model that is what the prefix was made of, a proof, then the work."""
+        if points.dim() != 3 or points.shape[0] != len(prefix) or points.shape[-1] != self.d_model:
+            raise ConfigError(
+                f"points are {tuple(points.shape)} but the prefix has {len(prefix)} pairs and "
+                f"{type(self.model).__name__} has d_model={self.d_model}; "
+                f"pass ({len(prefix)}, steps, {self.d_model})"
+            )
+        n_pairs, n_steps, _ = points.shape
+        if not n_steps:
+            raise ConfigError("points have no steps; pass the unperturbed base at least")
+        with self._driving() as now:
+            self._refuse_stale(prefix, now)
+            rows = self._steps.rows_a_pass(prefix.n_ctx)
+            pairs_a_pass = max(1, rows // n_steps)
+            self._trial.prove(prefix.n_ctx, min(n_steps, rows), min(n_pairs, pairs_a_pass))
+            return [*in_pieces(n_pairs, pairs_a_pass, measure)]
+
+    def _refuse_stale(self, prefix: Prefix, now: Snapshot) -> None:
+        if prefix.cache.first_block > self.site.boundary:
+            raise ConfigError(
+                f"the prefix was made for a site behind {self.site}, and lacks the blocks before it; make it with this "
+                "engine's prefix(tokens)"
+            )
+        made_of = prefix.made_of
+        if made_of is None or made_of is now:
+            return
+        change = "the model is another one" if made_of.model is not self.model else made_of.change()
+        if change:
+            raise ConfigError(
+                f"the prefix does not belong to the model as it is now ({change}); make it again with prefix(tokens)"
+            )
 
     def _behind(self, name: str) -> Site:
         """The read site of that name."""

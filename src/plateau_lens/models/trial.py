@@ -1,39 +1,74 @@
 """The engine's proof of itself: what it does in parallel is held against what the model gives for each step alone.
 
 A new engine tries its model on a few tokens and learns from them how the model is driven. Every new length of prompt
-and path is tried once as well, and every response's fast way is held against that response's definition.
+and path is tried once as well, and as many rows as a pass has; every response's fast way is held against that
+response's definition. What is compared are responses, as a run measures them: L2 and KL. All of it is computed in
+float32 at least (`Widened`), so that a limit is one of the method and not of a narrow model's rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import inspect
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from plateau_lens._devices import double
-from plateau_lens._errors import EngineError
+from plateau_lens._errors import EngineError, ResourceError
 from plateau_lens.models import interventions
 from plateau_lens.models.centring import centred, resolve_centre
+from plateau_lens.models.memory import in_pieces, out_of_memory
 from plateau_lens.models.parallel import ParallelSteps
 from plateau_lens.models.products import Products
 from plateau_lens.models.quiet import quiet
-from plateau_lens.models.refusals import not_finite, refusal
+from plateau_lens.models.refusals import not_finite, refusal, refuse_training
 from plateau_lens.models.sites import Site
 from plateau_lens.models.unembedding import Unembedding
+from plateau_lens.models.widened import Widened
+from plateau_lens.responses.kl import KL
+from plateau_lens.responses.l2 import L2
 from plateau_lens.responses.registry import Response, measured
 
 LEARNING_TOKENS = 8
-"""Length of the prompt that a new engine tries a model on."""
+"""Length of the prompts that a new engine tries a model on."""
 LEARNING_LIMIT = {torch.float64: 1e-5, torch.float32: 1e-3}
-"""Largest relative difference between a step among others and alone; softmax may be float32 in float64."""
+"""Largest difference between responses of steps among others and alone, relative to the largest response; in float64
+some models take a softmax or a router in float32 all the same."""
 FAST_LIMIT = {torch.float64: 1e-7, torch.float32: 1e-3}
 """Largest difference between a response's fast way and its definition, relative to the largest response."""
-LOW_PRECISION = 0.1
-"""The same for models in fewer bits."""
+_UNLIKE = 3
+"""Points that are unlike one another: the base and two others."""
+_FAILURES = (EngineError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Parallel steps that gave what the model gives for each step alone."""
+
+    device: str
+    dtype: str
+    """Of the model."""
+    tried_in: str
+    """What the trial was computed in."""
+    n_ctx: int
+    n_points: int
+    n_pairs: int
+    site: str
+    errors: Mapping[str, float]
+    """Largest difference of each response, relative to the largest response."""
+    limit: float
+
+
+class _Behind(NamedTuple):
+    """What is behind the last block."""
+
+    states: Float[Tensor, "pair step d_model"]
+    logits: Float[Tensor, "pair step vocab"]
 
 
 class Trial:
@@ -50,17 +85,24 @@ class Trial:
         self.steps = steps
         self.unembedding = unembedding
         self.name = type(steps.model).__name__
+        self.centre = False
+        self.proofs: list[Proof] = []
+        """What was proved, in order."""
         self._last = Site(len(steps.blocks) - 1, "hook_resid_post")
+        self._push: Tensor | None = None
+        """The way from one model-generated activation to another [d_model]."""
         self._final: Tensor | None = None
         """Final states [step, d_model] of the unlike steps."""
-        self._proven: set[tuple[int, int]] = set()
-        """Lengths of prompt and path that parallel steps were tried on."""
         self._fast: dict[tuple[type[Response], str], bool] = {}
         """Whether the fast way of a response, by its class and parameters, gives what its definition gives."""
+        self._failure: Exception | None = None
+        """Why parallel steps did not run, if they did not."""
 
     @torch.no_grad()
     def learn(self, centre: bool | str) -> bool:
         """Find out, on a few tokens, what blocks and decoder return and which attention gives the model's result.
+
+        Whatever was proved or learnt before is forgotten.
 
         Args:
             centre: whether the residual stream is to be centred, or ``auto``.
@@ -70,60 +112,86 @@ class Trial:
 
         Raises:
             EngineError: for a model that cannot be driven, or cannot be centred though it is asked for.
+            ResourceError: if there is not memory enough.
         """
         steps = self.steps
+        refuse_training(steps.model)
+        self.proofs.clear()
+        self._fast.clear()
+        steps.products.renew()
         tuples: list[bool] = []
         handle = steps.blocks[0].register_forward_hook(lambda *a: tuples.append(isinstance(a[2], tuple)))
-        tokens = torch.arange(1, LEARNING_TOKENS + 1, device=steps.device)[None]
-        with quiet(), self._full_products():
+        tokens = self._tokens(2, LEARNING_TOKENS)
+        with quiet(), self._widened() as products:
             try:
-                self.unembedding.learn(steps.whole(tokens))
-            except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+                if products.dtype != steps.model.dtype:
+                    self._refuse_overflow(tokens)
+                self.unembedding.learn(steps.whole(tokens), steps.products)
+            except EngineError:
+                raise
+            except _FAILURES as error:
+                self._refuse_shortage(error)
                 raise EngineError(
                     f"{self.name} does not run as a causal decoder of token ids: {error}"
                 ) from error
             finally:
                 handle.remove()
+            if not tuples:
+                raise EngineError(
+                    f"the blocks that {self.name} had when this engine was made fired 0 times in one pass, expected 1; "
+                    "they were replaced: make a new engine"
+                )
             steps.returns_tuple = tuples[0]
             base = steps.site_activations(tokens)
-            points, alone = self._unlike_steps(tokens, base)
-            if not alone.isfinite().all():
-                raise EngineError(
-                    f"{self.name} gives states that are NaN or infinite: "
-                    + (
-                        not_finite(steps.model)
-                        or "its numbers are too large for its dtype, so choose a wider one"
-                    )
-                )
-            centre = self._learn_centring(tokens, base, alone[:1], asked=centre)
-            for steps.own_attention in (False, True):
-                self._final = self._agreeing(tokens, points, alone)
-                if self._final is not None:
-                    self._proven.add((LEARNING_TOKENS, points.shape[1]))
-                    return centre
-        reason = refusal(steps.model, steps.decoder, base)
-        raise EngineError(f"{self.name} cannot be driven from {steps.site} on: {reason}")
+            if base.shape == (len(tokens), steps.d_model):
+                self._push = _way(base)
+                alone = self._alone(tokens, self._unlike(base))
+                self._refuse_what_is_no_number(alone.states)
+                self.centre = self._learn_centring(tokens, base, alone, asked=centre)
+                for steps.own_attention in (False, True):
+                    if self._agree(tokens, base, alone, _UNLIKE, len(tokens)):
+                        return self.centre
+        reason = refusal(steps.model, steps.decoder, base[:1])
+        raise EngineError(f"{self.name} cannot be driven from {steps.site} on: {reason}") from self._failure
 
     @torch.no_grad()
-    def prove(self, n_ctx: int, n_points: int) -> None:
-        """Refuse prompts on which parallel steps go wrong though shorter ones came out right: local attention."""
-        if (n_ctx, n_points) in self._proven:
+    def prove(self, n_ctx: int, n_points: int, n_pairs: int) -> None:
+        """Refuse passes that go wrong though smaller ones came out right.
+
+        Longer prompts and paths may outgrow local attention, and blocks that share out a capacity among the tokens of a
+        batch compute another thing for a token in a large batch than alone. So every length is tried once, on a single
+        prompt, and the number of rows on as many as a pass has, once.
+
+        Raises:
+            EngineError: for such lengths, or so many rows.
+            ResourceError: if there is not memory enough.
+        """
+        n_points = max(n_points, _UNLIKE)
+        # Twice the rows are no other case, and what fits free memory is a few more now and a few less then.
+        more_rows = n_pairs * n_points > 2 * max(proof.n_pairs * proof.n_points for proof in self.proofs)
+        known = any(proof.n_ctx == n_ctx and proof.n_points >= n_points for proof in self.proofs)
+        if known and not more_rows:
             return
-        steps = self.steps
-        vocab = steps.model.config.get_text_config().vocab_size
-        tokens = (torch.arange(n_ctx, device=steps.device) % (vocab - 1) + 1)[None]
-        with self._full_products():
-            points, alone = self._unlike_steps(tokens, steps.site_activations(tokens))
-            which = torch.arange(n_points, device=steps.device) % points.shape[1]
-            agreed = self._agreeing(tokens, points[:, which], alone[which]) is not None
-        if not agreed:
+        tokens = self._tokens(1, n_ctx)
+        with quiet(), self._widened():
+            base = self.steps.site_activations(tokens)
+            alone = self._alone(tokens, self._unlike(base))
+            agree = self._agree(tokens, base, alone, n_points, n_pairs if more_rows else 1)
+            by_itself = agree or not more_rows or self._agree(tokens, base, alone, n_points, 1)
+        if agree:
+            return
+        if by_itself and n_pairs > 1:
             raise EngineError(
-                f"{self.name} cannot be driven with prompts of {n_ctx} tokens and {n_points} steps: there parallel "
-                "steps do not give what the model gives for each step alone, though with shorter prompts they do "
-                "(local attention, in windows or chunks that the attention function is not told of); use shorter "
-                "prompts or fewer steps"
+                f"{self.name} cannot be driven with {n_pairs} prompts at once: among so many rows parallel steps do "
+                "not give what the model gives for each step alone, though those of a single prompt do (blocks that "
+                "share out a capacity among the tokens of a batch); use a smaller max_rows"
             )
-        self._proven.add((n_ctx, n_points))
+        raise EngineError(
+            f"{self.name} cannot be driven with prompts of {n_ctx} tokens and {n_points} steps: there parallel "
+            "steps do not give what the model gives for each step alone, though with shorter prompts they do "
+            "(local attention, in windows or chunks that the attention function is not told of); use shorter "
+            "prompts or fewer steps"
+        ) from self._failure
 
     @torch.no_grad()
     def has_fast(self, response: Response) -> bool:
@@ -139,25 +207,29 @@ class Trial:
         # responses are large and their rounding is not.
         final = torch.stack([self._final.roll(-step, dims=0) for step in range(len(self._final))])
         final = final.to(self.steps.device)
-        found: Any = response.fast(final.clone(), self.unembedding, Products(self.steps.model))
-        if found is None:
-            return False
+        layer = self.steps.model.get_output_embeddings()
         shape = (final.shape[0], final.shape[1])
-        wanted = double(measured(response.name, response.of(self.unembedding.logits(final)), shape))
+        with self._widened() as products, products.computing(), products.holding(layer):
+            found = response.fast(final.clone(), self.unembedding, Products(self.steps.model))
+            if found is None:
+                return False
+            wanted = double(measured(response.name, response.of(self.unembedding.logits(final)), shape))
         if not isinstance(found, Tensor) or found.shape != wanted.shape:
             return False
-        limit = FAST_LIMIT.get(self.steps.model.dtype, LOW_PRECISION)
-        error = (double(found) - wanted).abs().max()
-        return bool(error <= limit * wanted.abs().max() + response.noise)
+        return _apart(double(found), wanted, response.noise) <= FAST_LIMIT[products.dtype]
 
-    def _learn_centring(self, tokens: Tensor, base: Tensor, plain: Tensor, *, asked: bool | str) -> bool:
+    def _learn_centring(self, tokens: Tensor, base: Tensor, plain: _Behind, *, asked: bool | str) -> bool:
         """Centre only a model that computes the same from a mean-free stream: not, say, a post-norm one."""
         if not resolve_centre(self.steps.model, asked):
             return False
         # A mean that the prompt at hand may not have: what it does has to be nothing.
-        shifted = self._alone(tokens, base + base.abs().mean())
-        error = (centred(shifted, True) - centred(plain, True)).abs().max()
-        if error <= self._limit * plain.abs().max():
+        shifted = self._alone(tokens, (base + base.abs().mean())[:, None])
+        moved = _Behind(*(torch.cat([a[:, :1], b], dim=1) for a, b in zip(plain, shifted, strict=True)))
+        found, wanted = self._responses(moved, centre=True), self._responses(plain, centre=True)
+        if all(
+            found[name].values.max() - found[name].noise <= self._limit * wanted[name].values.max()
+            for name in found
+        ):
             return True
         if asked is True:
             raise EngineError(
@@ -166,51 +238,175 @@ class Trial:
             )
         return False
 
-    def _unlike_steps(self, tokens: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
-        """Three points [1, step, d_model] and what the model gives for each alone [step, d_model].
+    def _tokens(self, n_prompts: int, n_ctx: int) -> Int[Tensor, "prompt pos"]:
+        vocab = self.steps.model.config.get_text_config().vocab_size
+        ids = torch.arange(n_prompts * n_ctx, device=self.steps.device) % (vocab - 1) + 1
+        return ids.view(n_prompts, n_ctx)
 
-        They are unlike one another: a step that sees another one, or another position, gives itself away.
+    def _unlike(self, base: Float[Tensor, "pair d_model"]) -> Float[Tensor, "pair step d_model"]:
+        """Each base and two points around it: a step that sees another one, or another position, gives itself away.
+
+        They differ by what activations differ by, so that a coordinate that is large in all of them does not count.
         """
-        points = torch.stack([base, 2 * base, -base.roll(1, dims=-1)], dim=1)
-        return points, torch.cat([self._alone(tokens, points[:, step]) for step in range(points.shape[1])])
+        assert self._push is not None
+        return torch.stack([base, base + self._push, base + self._push.roll(1)], dim=1)
 
-    def _alone(
-        self, tokens: Int[Tensor, "1 pos"], point: Float[Tensor, "1 d_model"]
-    ) -> Float[Tensor, "1 d_model"]:
-        """State behind the last block of one step as a whole prompt through the whole model."""
-        pushed = point.to(self.steps.model.dtype)
-        blocks, last = self.steps.blocks, self.steps.blocks[self._last.block]
-        with (
-            interventions.replaced_at(blocks, self.steps.site.boundary, pushed, position=-1),
-            interventions.read_output(last, position=-1, stop=True) as read,
-            interventions.stoppable(),
-        ):
-            self.steps.whole(tokens)
-        return read.required(f"reading {self._last}")
+    def _alone(self, tokens: Int[Tensor, "pair pos"], points: Float[Tensor, "pair step d_model"]) -> _Behind:
+        """What the model gives for every step as a whole prompt of its own."""
+        steps = self.steps
+        n = points.shape[1]
+        prompts, pushed = tokens.repeat_interleave(n, dim=0), points.flatten(0, 1).to(steps.products.dtype)
+        boundary, last = steps.site.boundary, steps.blocks[self._last.block]
+        takes = inspect.signature(steps.model.forward).parameters
+        arguments = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
-    def _agreeing(
-        self, tokens: Tensor, points: Tensor, alone: Float[Tensor, "step d_model"]
-    ) -> Float[Tensor, "step d_model"] | None:
-        """Final states of parallel steps, or None where these do not run, or do not give each what it has alone."""
+        def run(rows: slice) -> _Behind:
+            with (
+                interventions.replaced_at(steps.blocks, boundary, pushed[rows], position=-1) as pushing,
+                interventions.read_output(last, position=-1) as reading,
+            ):
+                logits = steps.whole(prompts[rows], by=steps.model, **arguments).logits[:, -1]
+            pushing.require(f"pushing at {steps.site}")
+            return _Behind(reading.required(f"reading {self._last}"), logits)
+
+        parts = [*in_pieces(len(prompts), steps.prompts_a_pass(tokens.shape[1]), run)]
+        return _Behind(*(torch.cat(each).unflatten(0, (-1, n)) for each in zip(*parts, strict=True)))
+
+    def _agree(self, tokens: Tensor, base: Tensor, alone: _Behind, n_points: int, n_pairs: int) -> bool:
+        """Whether parallel steps run and give each step what it has alone; if so, that is a proof.
+
+        Args:
+            tokens: prompts.
+            base: their activations at the site.
+            alone: of each, what the model gives for its unlike steps.
+            n_points: of a path that goes round them.
+            n_pairs: prompts at once, which go round those given.
+        """
+        which = torch.arange(n_points, device=base.device) % _UNLIKE
+        pair = torch.arange(n_pairs, device=base.device) % len(tokens)
+        self._failure = None
         try:
-            seen = self.steps.run(self.steps.prefix(tokens), points, read=[self._last], final=True)
-        except torch.OutOfMemoryError:
-            raise
-        except (EngineError, RuntimeError, ValueError, TypeError, LookupError, AttributeError):
-            return None
+            errors = [
+                *in_pieces(
+                    n_pairs, n_pairs, lambda part: self._errors(tokens, base, alone, which, pair[part])
+                )
+            ]
+        except _FAILURES as error:
+            self._refuse_shortage(error)
+            self._failure = error
+            return False
+        worst = {name: max(float(each[name]) for each in errors) for name in errors[0]}
+        if not all(error <= self._limit for each in errors for error in each.values()):
+            return False
+        dtype, tried_in = (str(each).removeprefix("torch.") for each in (self.steps.model.dtype, self._dtype))
+        self.proofs.append(
+            Proof(
+                str(self.steps.device),
+                dtype,
+                tried_in,
+                tokens.shape[1],
+                n_points,
+                n_pairs,
+                str(self.steps.site),
+                worst,
+                self._limit,
+            )
+        )
+        return True
+
+    def _errors(
+        self,
+        tokens: Tensor,
+        base: Tensor,
+        alone: _Behind,
+        which: Int[Tensor, " step"],
+        pair: Int[Tensor, " row"],
+    ) -> dict[str, float]:
+        """Largest difference of each response between parallel steps and each alone, relative to the largest."""
+        points = self._unlike(base)[pair][:, which]
+        seen = self.steps.run(self.steps.prefix(tokens[pair]), points, read=[self._last], final=True)
         assert seen.final is not None
-        error = (seen.states[self._last][0] - alone).abs().max() / alone.abs().max()
-        return seen.final[0] if error <= self._limit else None
+        # Logits of all rows could fill a memory; the first of each prompt will do, and the first and last steps.
+        some = torch.tensor(sorted({*range(len(which))[:_UNLIKE], *range(len(which))[1 - _UNLIKE :]}))
+        few = slice(0, len(tokens))
+        final = seen.final[few][:, some]
+        with self.steps.products.computing():
+            logits = self.unembedding.logits(final)
+        found = self._responses(_Behind(seen.states[self._last], logits), centre=self.centre)
+        wanted = self._responses(
+            _Behind(alone.states[pair][:, which], alone.logits[pair[few]][:, which[some]]), centre=self.centre
+        )
+        self._final = seen.final[0, :_UNLIKE]
+        return {
+            name: _apart(each.values, wanted[name].values, max(each.noise, wanted[name].noise))
+            for name, each in found.items()
+        }
+
+    def _responses(self, behind: _Behind, *, centre: bool) -> dict[str, _Measured]:
+        """L2 and KL from step 0 on, and how much of each is rounding."""
+        rounding = 16 * torch.finfo(behind.states.dtype).eps * float(behind.states.abs().max())
+        logits = behind.logits.to(torch.promote_types(behind.logits.dtype, torch.float32))
+        return {
+            "L2": _Measured(double(L2().of(centred(behind.states, centre))), rounding),
+            "KL": _Measured(double(KL().of(logits)), KL.noise),
+        }
+
+    def _refuse_overflow(self, tokens: Tensor) -> None:
+        """Refuse a model in few bits whose own states leave their range, which they do not in float32."""
+        wide, self.steps.products = self.steps.products, Products(self.steps.model)
+        try:
+            self._refuse_what_is_no_number(self.steps.whole(tokens).last_hidden_state)
+        finally:
+            self.steps.products = wide
+
+    def _refuse_what_is_no_number(self, states: Tensor) -> None:
+        if not states.isfinite().all():
+            raise EngineError(
+                f"{self.name} gives states that are NaN or infinite: "
+                + (
+                    not_finite(self.steps.model)
+                    or "its numbers are too large for its dtype, so choose a wider one"
+                )
+            )
+
+    def _refuse_shortage(self, error: BaseException) -> None:
+        if out_of_memory(error):
+            raise ResourceError(
+                f"there is not memory enough to try {self.name} on a few prompts ({str(error).splitlines()[0]}); use a "
+                "smaller prompts.n_ctx, or a device with more memory"
+            ) from error
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.promote_types(self.steps.model.dtype, torch.float32)
 
     @property
     def _limit(self) -> float:
-        return LEARNING_LIMIT.get(self.steps.model.dtype, LOW_PRECISION)
+        return LEARNING_LIMIT[self._dtype]
 
     @contextmanager
-    def _full_products(self) -> Generator[None]:
-        """Inside, products are the model's own: what is tried is the method, not its rounding."""
-        narrow, self.steps.products = self.steps.products, Products(self.steps.model)
+    def _widened(self) -> Generator[Products]:
+        """Inside, products are the model's own, in float32 at least: what is tried is the method, not its rounding."""
+        asked = self.steps.products
+        self.steps.products = Widened(self.steps.model, self.steps.decoder, self.steps.blocks)
         try:
-            yield
+            yield self.steps.products
         finally:
-            self.steps.products = narrow
+            self.steps.products = asked
+
+
+class _Measured(NamedTuple):
+    values: Float[Tensor, "pair step"]
+    noise: float
+
+
+def _apart(found: Tensor, wanted: Tensor, noise: float) -> float:
+    """Largest difference beyond noise, relative to the largest wanted value; NaN where either is no number."""
+    beyond = ((found - wanted).abs().max() - noise).clamp_min(0)
+    return float(beyond / wanted.abs().max()) if beyond != 0 else 0.0
+
+
+def _way(base: Float[Tensor, "pair d_model"]) -> Float[Tensor, " d_model"]:
+    """From the first activation to the second; from one coordinate to the next where the two are the same."""
+    ways = (base[1] - base[0], base[0].roll(1) - base[0], torch.ones_like(base[0]))
+    return next(way for way in ways if way.any())

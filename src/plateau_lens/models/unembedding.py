@@ -37,20 +37,26 @@ class Unembedding:
         self.linear = False
         """Whether logits are the output embedding's product and nothing else: no soft cap, no scale."""
 
-    def learn(self, output: Any) -> None:
-        """Remember the shape of the decoder's output object, and find out whether the unembedding is linear."""
-        self._output = output
+    def learn(self, output: Any, products: Products) -> None:
+        """Remember the shape of the decoder's output object, and find out whether the unembedding is linear.
+
+        Args:
+            output: what the decoder returned.
+            products: how it was computed.
+        """
+        self._output, self.linear = output, False
         layer = self.model.get_output_embeddings()
         if not isinstance(layer, nn.Linear):
             return
         hidden = output.last_hidden_state[:, -1:]
         # At a thousandfold a soft cap shows, also in a model whose logits are small.
         probe = torch.cat([hidden, 1000 * hidden], dim=1)
-        wanted = self.logits(probe)
-        # By what `kl` multiplies with, not by the layer: one with a forward, or a hook, of its own may do more.
-        product = nn.functional.linear(probe, layer.weight, layer.bias).to(wanted)
+        with products.computing(), products.holding(layer):
+            wanted = self.logits(probe)
+            # By what `kl` multiplies with, not by the layer: one with a forward, or a hook, of its own may do more.
+            product = nn.functional.linear(probe, layer.weight, layer.bias).to(wanted)
         error = (product - wanted).abs().amax(-1) / wanted.abs().amax(-1)
-        self.linear = bool((error <= _LINEAR_LIMIT.get(self.model.dtype, 0.02)).all())
+        self.linear = bool((error <= _LINEAR_LIMIT[products.dtype]).all())
 
     def logits(self, hidden: Float[Tensor, "pair step d_model"]) -> Float[Tensor, "pair step vocab"]:
         """Logits, float32 or wider, exactly as the model makes them (soft caps, scales, biases and all).

@@ -125,9 +125,15 @@ def asked_for(responses: Responses) -> dict[str, Response]:
     """Responses by label; a name is the label of its response with default parameters.
 
     Raises:
-        ConfigError: naming every name that nothing is registered under, with the nearest legal one.
+        ConfigError: naming every name that nothing is registered under, with the nearest legal one; for one name that
+            is not in a list; for what is no response.
     """
+    if isinstance(responses, str):
+        raise ConfigError(f"{responses!r} is one name; pass a list of names, [{responses!r}]")
     if isinstance(responses, Mapping):
+        for label, given in responses.items():
+            if not isinstance(given, Response):
+                raise ConfigError(f"response {label!r} is a {type(given).__name__}, not a Response")
         return dict(responses)
     return RESPONSES.make({name: {} for name in responses})
 

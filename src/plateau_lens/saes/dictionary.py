@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,7 +52,7 @@ class Dictionary:
 
     @property
     def W_dec(self) -> Float[Tensor, "d_sae d_model"]:
-        """Decoder directions, as trained."""
+        """Decoder directions: what a code is multiplied with."""
         return self.sae.W_dec.detach()
 
     @cached_property
@@ -75,12 +76,22 @@ class Dictionary:
 
     @cached_property
     def alive(self) -> Bool[Tensor, " d_sae"]:
-        """Latents that fire at all."""
+        """Latents that fire at all.
+
+        Raises:
+            ResourceError: if none does, or if it is not known.
+        """
         if self.frequency is None:
             raise ResourceError(
                 f"{self.source!r} ships no firing frequency; measure it first (measure_frequency)"
             )
-        return self.frequency > DEAD_BELOW
+        alive = self.frequency > DEAD_BELOW
+        if not alive.any():
+            raise ResourceError(
+                f"no latent of {self.source!r} fires (frequency {self.frequency_source}): it does not fit these "
+                "activations; choose another SAE, or the site and model that it was trained on"
+            )
+        return alive
 
     @torch.no_grad()
     def encode(self, activations: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_sae"]:
@@ -149,8 +160,8 @@ def load_dictionary(source: str, *, id: str | None = None, device: str = "cpu") 
         device: torch device; one without float64 (MPS) means the CPU.
 
     Raises:
-        ResourceError: if it cannot be found or read, or normalises activations in a way that a changed code
-            cannot be decoded through.
+        ResourceError: if it cannot be found or read, normalises activations in a way that a changed code cannot be
+            decoded through, has codes that can be negative, or decodes otherwise than by ``code @ W_dec`` and a bias.
     """
     device = str(for_float64(torch.device(device)))
     if source == "bundled":
@@ -256,6 +267,54 @@ def _plain_files(what: str, at: _Location) -> list[Path]:
     return [path for path in found if path is not None]
 
 
+@torch.no_grad()
+def _fold_and_try(sae: SAE[Any], source: str) -> None:
+    """Have the decoder be what its codes are multiplied with, and refuse an SAE of which that is not so.
+
+    Kinds make codes of their own: they take every latent that is not above zero for silent, and ``W_dec`` for what a
+    latent adds. Both are tried, on activations around the bias and on random codes; an SAE that divides its codes by
+    the norms of its decoder has these folded into it first.
+    """
+    generator = torch.Generator().manual_seed(0)
+    d_sae, d_model = sae.W_dec.shape
+    codes = torch.rand((_TRIED, d_sae), generator=generator).to(sae.W_dec)
+    codes *= torch.rand((_TRIED, d_sae), generator=generator).to(codes) < 0.05
+    if not _is_product(sae, codes):
+        with contextlib.suppress(NotImplementedError):
+            sae.fold_W_dec_norm()
+        if not _is_product(sae, codes):
+            raise ResourceError(
+                f"the SAE {source!r} ({sae.cfg.architecture()}) does not decode a code by code @ W_dec and a bias, so "
+                "that what one latent adds is not its decoder direction; choose another SAE"
+            )
+    # Near the bias, far from it, and along decoder directions, which latents answer to.
+    random = torch.randn((_TRIED, d_model), generator=generator).to(codes)
+    some = torch.randint(d_sae, (_TRIED,), generator=generator).to(codes.device)
+    random = torch.cat([random, sae.W_dec[some], -sae.W_dec[some]])
+    activations = torch.cat([size * random for size in (1.0, 10.0, 100.0)]) + sae.b_dec
+    found = sae.encode(activations)
+    if (found < 0).any():
+        raise ResourceError(
+            f"the SAE {source!r} ({sae.cfg.architecture()}) has codes below zero (on {_TRIED} random activations "
+            f"{int((found < 0).sum())} of {int((found != 0).sum())} active latents are): kinds of activation take a "
+            "latent for active where it is above zero, and would see a part of its code; choose another SAE"
+        )
+
+
+_TRIED = 32
+"""Codes, and activations of each sort, that an SAE is tried on."""
+
+
+def _is_product(sae: SAE[Any], codes: Float[Tensor, "row d_sae"]) -> bool:
+    """Whether ``decode(code) - decode(0)`` is ``code @ W_dec``, to 1e-4 of the largest."""
+    try:
+        found = sae.decode(codes) - sae.decode(torch.zeros_like(codes))
+    except (RuntimeError, ValueError, AttributeError, TypeError):
+        return False
+    wanted = codes @ sae.W_dec
+    return found.shape == wanted.shape and bool((found - wanted).abs().max() <= 1e-4 * wanted.abs().max())
+
+
 def _dictionary(
     sae: SAE[Any], source: str, log10_frequency: Tensor | None, provenance: dict[str, Any]
 ) -> Dictionary:
@@ -279,6 +338,7 @@ def _dictionary(
             f"the SAE {source!r} ships firing frequencies that are no log10 of shares (NaN, or above 0); remove the "
             "file to have them measured on the run's prompts"
         )
+    _fold_and_try(sae, source)
     if log10_frequency is not None and tuple(log10_frequency.shape) != (sae.cfg.d_sae,):
         raise ResourceError(
             f"the SAE {source!r} has {sae.cfg.d_sae} latents but firing frequencies of shape "
