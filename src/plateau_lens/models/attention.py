@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from plateau_lens._errors import EngineError
+from plateau_lens.models import interventions
 from plateau_lens.models.prefix import FrozenPrefix
 
 ATTENTION = "plateau_lens_steps"
@@ -19,7 +20,7 @@ ATTENTION = "plateau_lens_steps"
 SCORES = {"cpu": 2**20}
 """Attention scores made at once: on a CPU what fits its caches."""
 
-_SETTING = "_attn_implementation_internal"
+SETTING = "_attn_implementation_internal"
 """Where a configuration of transformers says which attention is used; the public way sets the parts' as well."""
 
 _ACTIVE: ContextVar[FrozenPrefix | None] = ContextVar("plateau_lens_prefix", default=None)
@@ -31,32 +32,10 @@ def attending_to(decoder: nn.Module, prefix: FrozenPrefix) -> Generator[None]:
     AttentionInterface.register(ATTENTION, step_attention)
     token = _ACTIVE.set(prefix)
     try:
-        with _implementation(decoder, ATTENTION):
+        with interventions.configured(decoder, SETTING, ATTENTION):
             yield
     finally:
         _ACTIVE.reset(token)
-
-
-@contextmanager
-def float32_attention(decoder: nn.Module) -> Generator[None]:
-    """Inside, a decoder whose attention computes in half precision alone (flash attention) takes torch's own."""
-    implementation = getattr(getattr(decoder, "config", None), _SETTING, None)
-    if implementation is None or "flash" not in implementation:
-        yield
-        return
-    with _implementation(decoder, "sdpa"):
-        yield
-
-
-@contextmanager
-def _implementation(decoder: nn.Module, name: str) -> Generator[None]:
-    # On the decoder's own configuration, which its blocks share: others, of a vision tower say, stay as they are.
-    before = getattr(decoder.config, _SETTING)
-    setattr(decoder.config, _SETTING, name)
-    try:
-        yield
-    finally:
-        setattr(decoder.config, _SETTING, before)
 
 
 def step_attention(

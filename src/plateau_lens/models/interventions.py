@@ -185,6 +185,18 @@ def forwarding(module: nn.Module, stand_in: Callable[..., Any]) -> Generator[Non
             module.forward = before
 
 
+@contextmanager
+def configured(decoder: nn.Module, setting: str, value: str) -> Generator[None]:
+    """Have a setting of the decoder's configuration be ``value``, then what it was; other parts' stay as they are."""
+    config = decoder.config
+    before = getattr(config, setting)
+    setattr(config, setting, value)
+    try:
+        yield
+    finally:
+        setattr(config, setting, before)
+
+
 def decoder_of(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
     """The module that owns the list of blocks and ends with the final norm: the model less its unembedding.
 

@@ -114,8 +114,8 @@ class ParallelSteps:
 
     def prefix(self, tokens: Int[Tensor, "pair pos"]) -> Prefix:
         """Run everything before the last token once and keep its keys and values."""
-        n_ctx = tokens.shape[1]
         self._refuse_prompts(tokens)
+        n_ctx = tokens.shape[1]
         if n_ctx < 2:
             raise ConfigError(
                 f"prompts have {n_ctx} token; the engine needs at least 2 (a prefix and the site)"

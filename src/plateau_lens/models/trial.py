@@ -3,7 +3,8 @@
 A new engine tries its model on a few tokens and learns from them how the model is driven. Every new length of prompt
 and path is tried once as well, and as many rows as a pass has; every response's fast way is held against that
 response's definition. What is compared are responses, as a run measures them: L2 and KL. All of it is computed in
-float32 at least (`Widened`), so that a limit is one of the method and not of a narrow model's rounding.
+float32 at least (`Widened`), and again in float64 where that disagrees, so that what is refused is refused for its
+method and not for its rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from plateau_lens._devices import double
+from plateau_lens._devices import double, has_float64
 from plateau_lens._errors import EngineError, ResourceError
 from plateau_lens.models import interventions
 from plateau_lens.models.centring import centred, resolve_centre
@@ -95,6 +96,8 @@ class Trial:
         """Final states [step, d_model] of the unlike steps."""
         self._fast: dict[tuple[type[Response], str], bool] = {}
         """Whether the fast way of a response, by its class and parameters, gives what its definition gives."""
+        self._least = torch.float32
+        """What the model was learnt in, or a wider type that it is in."""
         self._failure: Exception | None = None
         """Why parallel steps did not run, if they did not."""
 
@@ -114,11 +117,41 @@ class Trial:
             EngineError: for a model that cannot be driven, or cannot be centred though it is asked for.
             ResourceError: if there is not memory enough.
         """
-        steps = self.steps
-        refuse_training(steps.model)
-        self.proofs.clear()
+        refuse_training(self.steps.model)
         self._fast.clear()
-        steps.products.renew()
+        self.steps.products.renew()
+        wanted = resolve_centre(self.steps.model, centre)
+        driven = self._learn_in(torch.float32, wanted)
+        if not (driven and self.centre is wanted) and not self._decided_in_float64(wanted) and driven:
+            self._learn_in(torch.float32, wanted)
+        if self.proofs and centre is True and not self.centre:
+            raise EngineError(
+                f"centre=True, but {self.name} computes something else from a mean-free residual stream (its norms do "
+                "not all subtract the mean first); use centre='auto' or False"
+            )
+        if self.proofs:
+            return self.centre
+        with quiet():
+            base = self.steps.site_activations(self._tokens(1, LEARNING_TOKENS))
+            reason = refusal(self.steps.model, self.steps.decoder, base)
+        raise EngineError(
+            f"{self.name} cannot be driven from {self.steps.site} on: {reason}"
+        ) from self._failure
+
+    def _decided_in_float64(self, wanted: bool) -> bool:
+        """Whether float64 finds what float32 did not: rounding can look like a difference."""
+        if not has_float64(self.steps.device):
+            return False
+        try:
+            return self._learn_in(torch.float64, wanted)
+        except (*_FAILURES, ResourceError):  # many models do not run in it
+            return False
+
+    def _learn_in(self, least: torch.dtype, centre: bool) -> bool:
+        """Learn what the model is like by trying it in a type that is as wide as ``least``; whether it is driven."""
+        steps = self.steps
+        self.proofs.clear()
+        self._least = least
         tuples: list[bool] = []
         handle = steps.blocks[0].register_forward_hook(lambda *a: tuples.append(isinstance(a[2], tuple)))
         tokens = self._tokens(2, LEARNING_TOKENS)
@@ -143,16 +176,16 @@ class Trial:
                 )
             steps.returns_tuple = tuples[0]
             base = steps.site_activations(tokens)
-            if base.shape == (len(tokens), steps.d_model):
-                self._push = _way(base)
-                alone = self._alone(tokens, self._unlike(base))
-                self._refuse_what_is_no_number(alone.states)
-                self.centre = self._learn_centring(tokens, base, alone, asked=centre)
-                for steps.own_attention in (False, True):
-                    if self._agree(tokens, base, alone, _UNLIKE, len(tokens)):
-                        return self.centre
-        reason = refusal(steps.model, steps.decoder, base[:1])
-        raise EngineError(f"{self.name} cannot be driven from {steps.site} on: {reason}") from self._failure
+            if base.shape != (len(tokens), steps.d_model):
+                return False
+            self._push = _way(base)
+            alone = self._alone(tokens, self._unlike(base))
+            self._refuse_what_is_no_number(alone.states)
+            self.centre = centre and self._can_be_centred(tokens, base, alone)
+            for steps.own_attention in (False, True):
+                if self._agree(tokens, base, alone, _UNLIKE, len(tokens)):
+                    return True
+        return False
 
     @torch.no_grad()
     def prove(self, n_ctx: int, n_points: int, n_pairs: int) -> None:
@@ -172,15 +205,9 @@ class Trial:
         known = any(proof.n_ctx == n_ctx and proof.n_points >= n_points for proof in self.proofs)
         if known and not more_rows:
             return
-        tokens = self._tokens(1, n_ctx)
-        with quiet(), self._widened():
-            base = self.steps.site_activations(tokens)
-            alone = self._alone(tokens, self._unlike(base))
-            agree = self._agree(tokens, base, alone, n_points, n_pairs if more_rows else 1)
-            by_itself = agree or not more_rows or self._agree(tokens, base, alone, n_points, 1)
-        if agree:
+        if self._proves(n_ctx, n_points, n_pairs if more_rows else 1):
             return
-        if by_itself and n_pairs > 1:
+        if more_rows and n_pairs > 1 and self._proves(n_ctx, n_points, 1):
             raise EngineError(
                 f"{self.name} cannot be driven with {n_pairs} prompts at once: among so many rows parallel steps do "
                 "not give what the model gives for each step alone, though those of a single prompt do (blocks that "
@@ -192,6 +219,25 @@ class Trial:
             "(local attention, in windows or chunks that the attention function is not told of); use shorter "
             "prompts or fewer steps"
         ) from self._failure
+
+    def _proves(self, n_ctx: int, n_points: int, n_pairs: int) -> bool:
+        """Whether parallel steps agree in what the model was learnt in or, where it runs in that, in float64."""
+        tokens, learnt_in = self._tokens(1, n_ctx), self._least
+        for self._least in dict.fromkeys((learnt_in, torch.float64)):
+            if self._least != learnt_in and not has_float64(self.steps.device):
+                break
+            try:
+                with quiet(), self._widened():
+                    base = self.steps.site_activations(tokens)
+                    alone = self._alone(tokens, self._unlike(base))
+                    if self._agree(tokens, base, alone, n_points, n_pairs):
+                        return True
+            except (*_FAILURES, ResourceError):
+                if self._least == learnt_in:
+                    raise
+            finally:
+                self._least = learnt_in
+        return False
 
     @torch.no_grad()
     def has_fast(self, response: Response) -> bool:
@@ -206,10 +252,10 @@ class Trial:
         # Every state is once the one that the others are measured from. The states are unlike one another, so that
         # responses are large and their rounding is not.
         final = torch.stack([self._final.roll(-step, dims=0) for step in range(len(self._final))])
-        final = final.to(self.steps.device)
         layer = self.steps.model.get_output_embeddings()
         shape = (final.shape[0], final.shape[1])
         with self._widened() as products, products.computing(), products.holding(layer):
+            final = final.to(self.steps.device, products.dtype)
             found = response.fast(final.clone(), self.unembedding, Products(self.steps.model))
             if found is None:
                 return False
@@ -218,25 +264,16 @@ class Trial:
             return False
         return _apart(double(found), wanted, response.noise) <= FAST_LIMIT[products.dtype]
 
-    def _learn_centring(self, tokens: Tensor, base: Tensor, plain: _Behind, *, asked: bool | str) -> bool:
-        """Centre only a model that computes the same from a mean-free stream: not, say, a post-norm one."""
-        if not resolve_centre(self.steps.model, asked):
-            return False
+    def _can_be_centred(self, tokens: Tensor, base: Tensor, plain: _Behind) -> bool:
+        """Whether the model computes the same from a mean-free stream: not so, say, a post-norm one."""
         # A mean that the prompt at hand may not have: what it does has to be nothing.
         shifted = self._alone(tokens, (base + base.abs().mean())[:, None])
         moved = _Behind(*(torch.cat([a[:, :1], b], dim=1) for a, b in zip(plain, shifted, strict=True)))
         found, wanted = self._responses(moved, centre=True), self._responses(plain, centre=True)
-        if all(
-            found[name].values.max() - found[name].noise <= self._limit * wanted[name].values.max()
-            for name in found
-        ):
-            return True
-        if asked is True:
-            raise EngineError(
-                f"centre=True, but {self.name} computes something else from a mean-free residual stream (its norms do "
-                "not all subtract the mean first); use centre='auto' or False"
-            )
-        return False
+        return all(
+            float(each.values.max() - each.noise) <= self._limit * float(wanted[name].values.max())
+            for name, each in found.items()
+        )
 
     def _tokens(self, n_prompts: int, n_ctx: int) -> Int[Tensor, "prompt pos"]:
         vocab = self.steps.model.config.get_text_config().vocab_size
@@ -249,7 +286,8 @@ class Trial:
         They differ by what activations differ by, so that a coordinate that is large in all of them does not count.
         """
         assert self._push is not None
-        return torch.stack([base, base + self._push, base + self._push.roll(1)], dim=1)
+        push = self._push.to(base)
+        return torch.stack([base, base + push, base + push.roll(1)], dim=1)
 
     def _alone(self, tokens: Int[Tensor, "pair pos"], points: Float[Tensor, "pair step d_model"]) -> _Behind:
         """What the model gives for every step as a whole prompt of its own."""
@@ -269,7 +307,7 @@ class Trial:
             pushing.require(f"pushing at {steps.site}")
             return _Behind(reading.required(f"reading {self._last}"), logits)
 
-        parts = [*in_pieces(len(prompts), steps.prompts_a_pass(tokens.shape[1]), run)]
+        parts = [*in_pieces(len(prompts), 1, run)]
         return _Behind(*(torch.cat(each).unflatten(0, (-1, n)) for each in zip(*parts, strict=True)))
 
     def _agree(self, tokens: Tensor, base: Tensor, alone: _Behind, n_points: int, n_pairs: int) -> bool:
@@ -298,7 +336,9 @@ class Trial:
         worst = {name: max(float(each[name]) for each in errors) for name in errors[0]}
         if not all(error <= self._limit for each in errors for error in each.values()):
             return False
-        dtype, tried_in = (str(each).removeprefix("torch.") for each in (self.steps.model.dtype, self._dtype))
+        dtype, tried_in = (
+            str(each).removeprefix("torch.") for each in (self.steps.model.dtype, self.steps.products.dtype)
+        )
         self.proofs.append(
             Proof(
                 str(self.steps.device),
@@ -377,18 +417,14 @@ class Trial:
             ) from error
 
     @property
-    def _dtype(self) -> torch.dtype:
-        return torch.promote_types(self.steps.model.dtype, torch.float32)
-
-    @property
     def _limit(self) -> float:
-        return LEARNING_LIMIT[self._dtype]
+        return LEARNING_LIMIT[self.steps.products.dtype]
 
     @contextmanager
     def _widened(self) -> Generator[Products]:
         """Inside, products are the model's own, in float32 at least: what is tried is the method, not its rounding."""
-        asked = self.steps.products
-        self.steps.products = Widened(self.steps.model, self.steps.decoder, self.steps.blocks)
+        asked, steps = self.steps.products, self.steps
+        steps.products = Widened(steps.model, steps.decoder, steps.blocks, self._least)
         try:
             yield self.steps.products
         finally:
