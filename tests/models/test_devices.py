@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from plateau_lens import ConfigError, ResourceError, SuffixEngine, load_model
 from plateau_lens import _devices as devices
 from plateau_lens._devices import double, for_float64
+from plateau_lens.models.snapshot import Snapshot
 from plateau_lens.prompts import sampled
 
 TOKENS, STEPS = (3, 8), 5
@@ -65,6 +66,9 @@ def test_a_device_without_float64_is_asked_for_none(
     engine.respond(engine.prefix(tokens), points, ("l2", "kl", "js"))
     with FakeTensorMode():
         moved(engine.model)
+        engine._proved_of = Snapshot(
+            engine.model
+        )  # or it would see that the weights are others, and try them
         tokens = torch.zeros(TOKENS, dtype=torch.long)
         with NoFloat64():
             assert engine.site_activations(tokens).device.type == "meta"
