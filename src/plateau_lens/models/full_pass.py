@@ -11,6 +11,7 @@ from torch import Tensor
 from plateau_lens._devices import double
 from plateau_lens.models import interventions
 from plateau_lens.models.centring import centred
+from plateau_lens.models.exclusive import exclusive
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.responses.registry import Responses, asked_for
 
@@ -37,6 +38,7 @@ def full_responses(
     ):
         batch = prompt.expand(len(pushed), -1)
         with ExitStack() as stack:
+            stack.enter_context(exclusive(engine.blocks))
             pushing = stack.enter_context(
                 interventions.replaced_at(engine.blocks, engine.site.boundary, pushed, position=-1)
             )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plateau_lens._errors import EngineError
+from plateau_lens.models.snapshot import hooked
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -80,10 +81,10 @@ def refusal(model: PreTrainedModel, decoder: nn.Module, base: Tensor) -> str:
             "its attention is biased by a key's place in the row (ALiBi), and parallel steps have one place each "
             "though they stand at one position"
         )
-    hooked = [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
-    if hooked:
+    hooks = hooked(model)
+    if hooks:
         return (
-            f"with the hooks on {', '.join(hooked[:3])}{', ...' if len(hooked) > 3 else ''} parallel steps do not give "
+            f"with the hooks on {', '.join(hooks[:3])}{', ...' if len(hooks) > 3 else ''} parallel steps do not give "
             "what the model gives for each step alone; a hook has to treat all positions of all rows alike"
         )
     return (

@@ -51,6 +51,15 @@ class Snapshot:
         return f"{_WHAT[which]} of {name} changed"
 
 
+def hooked(model: nn.Module) -> list[str]:
+    """Names of the modules with hooks that may change what they give."""
+    return [
+        name or type(module).__name__
+        for name, module in model.named_modules()
+        if any(_acting(module.__dict__[kind]) for kind in ("_forward_hooks", "_forward_pre_hooks"))
+    ]
+
+
 _WHAT = ("training mode", "hooks", "hooks", "forward", "parts", "weights", "buffers")
 """What `_seen` sees, in its order."""
 

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -256,7 +256,7 @@ class Trial:
         shape = (final.shape[0], final.shape[1])
         with self._widened() as products, products.computing(), products.holding(layer):
             final = final.to(self.steps.device, products.dtype)
-            found = response.fast(final.clone(), self.unembedding, Products(self.steps.model))
+            found: Any = response.fast(final.clone(), self.unembedding, Products(self.steps.model))
             if found is None:
                 return False
             wanted = double(measured(response.name, response.of(self.unembedding.logits(final)), shape))

@@ -131,6 +131,7 @@ def asked_for(responses: Responses) -> dict[str, Response]:
     if isinstance(responses, str):
         raise ConfigError(f"{responses!r} is one name; pass a list of names, [{responses!r}]")
     if isinstance(responses, Mapping):
+        given: object
         for label, given in responses.items():
             if not isinstance(given, Response):
                 raise ConfigError(f"response {label!r} is a {type(given).__name__}, not a Response")
