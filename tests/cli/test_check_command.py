@@ -26,12 +26,14 @@ def test_proves_itself_on_latent_attention_and_experts(
     assert "FAILED" not in printed
     # What was proved: a row when the engine was made, and one for the prompts and paths of the check.
     _, _, proved = printed.partition("Proved when the engine was made")
-    rows = [row.split() for row in proved.replace("│", " ").splitlines() if "cpu" in row]
-    assert [row[:7] for row in rows] == [
-        ["cpu", dtype, dtype, "blocks.2.hook_resid_pre", *sizes]
-        for sizes in (["8", "3", "2"], ["10", "21", "4"])
+    title = " ".join(proved.partition("┏")[0].split())
+    assert f"on cpu, model in {dtype}, pushed at blocks.2.hook_resid_pre" in title
+    cells = [
+        [cell.strip() for cell in row.strip("│").split("│")] for row in proved.splitlines() if "<=" in row
     ]
-    assert all(0 < float(error) <= float(row[-1]) for row in rows for error in row[7:8])
+    assert [row[:4] for row in cells] == [["8", "3", "2", dtype], ["10", "21", "4", dtype]]
+    for error, limit in (cell.split(" <= ") for row in cells for cell in row[4:]):
+        assert 0 < float(error) <= float(limit) < 0.01
     # Every response that is known here against the full pass, and four checks of the engine.
     assert printed.count(" ok ") == len(RESPONSES.all()) + 4
 

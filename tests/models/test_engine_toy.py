@@ -78,7 +78,7 @@ def test_a_linear_model_responds_with_the_push_itself(linear_model: Any):
 @pytest.mark.parametrize("schedule", ["absolute", "relative"])
 def test_a_cliff_is_found_at_exactly_the_step_where_it_stands(linear_model: Any, block: int, schedule: str):
     threshold = 1.5
-    linear_model.model.layers[block] = Cliff(linear_model.model.layers[block], threshold)
+    linear_model.model.layers[block] = Cliff(linear_model.model.layers[block], threshold).eval()
     engine = SuffixEngine(linear_model, "blocks.1.hook_resid_pre")
     base, direction = paths(engine, threshold=threshold)
     distance = np.array([4.0, 4.7, 3.1, 5.0])
@@ -108,7 +108,7 @@ def test_a_cliff_is_found_at_exactly_the_step_where_it_stands(linear_model: Any,
 
 
 def test_a_cliff_behind_the_target_is_not_seen(linear_model: Any):
-    linear_model.model.layers[2] = Cliff(linear_model.model.layers[2], 1.5)
+    linear_model.model.layers[2] = Cliff(linear_model.model.layers[2], 1.5).eval()
     engine = SuffixEngine(linear_model, "blocks.1.hook_resid_pre")
     base, direction = paths(engine, threshold=1.5)
     distance = ((1.5 - base[:, 0]) / direction[:, 0]).numpy() * 0.9

@@ -14,7 +14,7 @@ from plateau_lens.runs.config import load_config
 from plateau_lens.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from plateau_lens.models.trial import Proof
+    from plateau_lens.models.proof import Proof
 
 DEFAULT_SITE = "blocks.1.hook_resid_pre"
 
@@ -78,24 +78,19 @@ def _verify(folder: RunFolder) -> None:
 
 def _proved(proofs: tuple[Proof, ...]) -> Table:
     """A row for every time that parallel steps were held against each step alone; errors relative to the largest."""
+    of = proofs[0]
     table = Table(
-        title="Proved when the engine was made and first used: parallel steps give what each step alone gives",
+        title=f"Proved when the engine was made and first used, on {of.device}, model in {of.dtype}, pushed at "
+        f"{of.site}: parallel steps give what each step alone gives",
         title_justify="left",
     )
-    responses = list(proofs[0].errors)
-    errors = [f"largest error, {name}" for name in responses]
-    headings = ("device", "dtype", "tried in", "pushed at", "tokens", "points", "prompts", *errors, "limit")
-    for heading in headings:
-        words = heading in ("device", "dtype", "tried in", "pushed at", "limit")
-        table.add_column(heading, justify="left" if words else "right")
+    errors = [f"error, {response}" for response in of.errors]
+    for heading in ("tokens", "points", "prompts", "computed in", *errors):
+        table.add_column(heading, justify="left" if heading == "computed in" else "right")
     for proof in proofs:
         table.add_row(
-            proof.device,
-            proof.dtype,
-            proof.tried_in,
-            proof.site,
             *(str(n) for n in (proof.n_ctx, proof.n_points, proof.n_pairs)),
-            *(f"{proof.errors[name]:.2g}" for name in responses),
-            f"<= {proof.limit:g}",
+            proof.tried_in,
+            *(f"{error.value:.1e} <= {error.limit:.1e}" for error in proof.errors.values()),
         )
     return table

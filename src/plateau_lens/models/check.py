@@ -10,8 +10,8 @@ from plateau_lens._devices import double
 from plateau_lens.models import interventions
 from plateau_lens.models.centring import centred
 from plateau_lens.models.full_pass import full_responses
+from plateau_lens.models.proof import Proof
 from plateau_lens.models.suffix import SuffixEngine
-from plateau_lens.models.trial import Proof
 from plateau_lens.responses.registry import RESPONSES, Response
 
 

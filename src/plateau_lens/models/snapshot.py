@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-_RECORDING = "transformers.utils.output_capturing"
-"""Where hooks come from that transformers leaves on a model to record its states: they change nothing."""
+_ONLOOKERS = ("transformers.utils.output_capturing", "torch.utils.")
+"""Where hooks come from that record or count and change nothing: transformers' of states, torch's of operations."""
 
 
 class Snapshot:
@@ -83,12 +83,18 @@ def _seen(module: nn.Module) -> tuple[Hashable, ...]:
 def _acting(hooks: Mapping[int, Any]) -> tuple[int, ...]:
     if not hooks:
         return ()
-    return tuple(key for key, hook in hooks.items() if getattr(hook, "__module__", None) != _RECORDING)
+    return tuple(
+        [
+            key
+            for key, hook in hooks.items()
+            if not str(getattr(hook, "__module__", "")).startswith(_ONLOOKERS)
+        ]
+    )
 
 
 def _hooks_everywhere() -> tuple[int, ...]:
     hooks = (getattr(torch_module, f"_global_forward_{kind}") for kind in ("hooks", "pre_hooks"))
-    return tuple(key for each in hooks for key in each)
+    return tuple(key for each in hooks for key in _acting(each))
 
 
 def _persists(module: nn.Module, buffer: str) -> bool:

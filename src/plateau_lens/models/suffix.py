@@ -24,10 +24,11 @@ from plateau_lens.models.exclusive import exclusive
 from plateau_lens.models.memory import in_pieces
 from plateau_lens.models.parallel import ParallelSteps, Prefix
 from plateau_lens.models.products import Matmul, Products
+from plateau_lens.models.proof import Proof
 from plateau_lens.models.refusals import refuse_quantised
 from plateau_lens.models.sites import Site, decoder_blocks
 from plateau_lens.models.snapshot import Snapshot
-from plateau_lens.models.trial import Proof, Trial
+from plateau_lens.models.trial import Trial
 from plateau_lens.models.unembedding import Unembedding
 from plateau_lens.responses.registry import Response, Responses, asked_for, measured
 

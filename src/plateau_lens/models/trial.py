@@ -10,10 +10,9 @@ method and not for its rounding.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -22,17 +21,16 @@ from torch import Tensor
 from plateau_lens._devices import double, has_float64
 from plateau_lens._errors import EngineError, ResourceError
 from plateau_lens.models import interventions
-from plateau_lens.models.centring import centred, resolve_centre
+from plateau_lens.models.centring import resolve_centre
 from plateau_lens.models.memory import in_pieces, out_of_memory
 from plateau_lens.models.parallel import ParallelSteps
 from plateau_lens.models.products import Products
+from plateau_lens.models.proof import Behind, Error, Measured, Proof, compared, responses
 from plateau_lens.models.quiet import quiet
 from plateau_lens.models.refusals import not_finite, refusal, refuse_training
 from plateau_lens.models.sites import Site
 from plateau_lens.models.unembedding import Unembedding
 from plateau_lens.models.widened import Widened
-from plateau_lens.responses.kl import KL
-from plateau_lens.responses.l2 import L2
 from plateau_lens.responses.registry import Response, measured
 
 LEARNING_TOKENS = 8
@@ -45,31 +43,6 @@ FAST_LIMIT = {torch.float64: 1e-7, torch.float32: 1e-3}
 _UNLIKE = 3
 """Points that are unlike one another: the base and two others."""
 _FAILURES = (EngineError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
-
-
-@dataclass(frozen=True)
-class Proof:
-    """Parallel steps that gave what the model gives for each step alone."""
-
-    device: str
-    dtype: str
-    """Of the model."""
-    tried_in: str
-    """What the trial was computed in."""
-    n_ctx: int
-    n_points: int
-    n_pairs: int
-    site: str
-    errors: Mapping[str, float]
-    """Largest difference of each response, relative to the largest response."""
-    limit: float
-
-
-class _Behind(NamedTuple):
-    """What is behind the last block."""
-
-    states: Float[Tensor, "pair step d_model"]
-    logits: Float[Tensor, "pair step vocab"]
 
 
 class Trial:
@@ -262,14 +235,15 @@ class Trial:
             wanted = double(measured(response.name, response.of(self.unembedding.logits(final)), shape))
         if not isinstance(found, Tensor) or found.shape != wanted.shape:
             return False
-        return _apart(double(found), wanted, response.noise) <= FAST_LIMIT[products.dtype]
+        noise, limit = response.noise, FAST_LIMIT[products.dtype]
+        return compared(Measured(double(found), noise), Measured(wanted, noise), limit).passed
 
-    def _can_be_centred(self, tokens: Tensor, base: Tensor, plain: _Behind) -> bool:
+    def _can_be_centred(self, tokens: Tensor, base: Tensor, plain: Behind) -> bool:
         """Whether the model computes the same from a mean-free stream: not so, say, a post-norm one."""
         # A mean that the prompt at hand may not have: what it does has to be nothing.
         shifted = self._alone(tokens, (base + base.abs().mean())[:, None])
-        moved = _Behind(*(torch.cat([a[:, :1], b], dim=1) for a, b in zip(plain, shifted, strict=True)))
-        found, wanted = self._responses(moved, centre=True), self._responses(plain, centre=True)
+        moved = Behind(*(torch.cat([a[:, :1], b], dim=1) for a, b in zip(plain, shifted, strict=True)))
+        found, wanted = responses(moved, centre=True), responses(plain, centre=True)
         return all(
             float(each.values.max() - each.noise) <= self._limit * float(wanted[name].values.max())
             for name, each in found.items()
@@ -289,7 +263,7 @@ class Trial:
         push = self._push.to(base)
         return torch.stack([base, base + push, base + push.roll(1)], dim=1)
 
-    def _alone(self, tokens: Int[Tensor, "pair pos"], points: Float[Tensor, "pair step d_model"]) -> _Behind:
+    def _alone(self, tokens: Int[Tensor, "pair pos"], points: Float[Tensor, "pair step d_model"]) -> Behind:
         """What the model gives for every step as a whole prompt of its own."""
         steps = self.steps
         n = points.shape[1]
@@ -298,19 +272,19 @@ class Trial:
         takes = inspect.signature(steps.model.forward).parameters
         arguments = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
-        def run(rows: slice) -> _Behind:
+        def run(rows: slice) -> Behind:
             with (
                 interventions.replaced_at(steps.blocks, boundary, pushed[rows], position=-1) as pushing,
                 interventions.read_output(last, position=-1) as reading,
             ):
                 logits = steps.whole(prompts[rows], by=steps.model, **arguments).logits[:, -1]
             pushing.require(f"pushing at {steps.site}")
-            return _Behind(reading.required(f"reading {self._last}"), logits)
+            return Behind(reading.required(f"reading {self._last}"), logits)
 
         parts = [*in_pieces(len(prompts), 1, run)]
-        return _Behind(*(torch.cat(each).unflatten(0, (-1, n)) for each in zip(*parts, strict=True)))
+        return Behind(*(torch.cat(each).unflatten(0, (-1, n)) for each in zip(*parts, strict=True)))
 
-    def _agree(self, tokens: Tensor, base: Tensor, alone: _Behind, n_points: int, n_pairs: int) -> bool:
+    def _agree(self, tokens: Tensor, base: Tensor, alone: Behind, n_points: int, n_pairs: int) -> bool:
         """Whether parallel steps run and give each step what it has alone; if so, that is a proof.
 
         Args:
@@ -333,8 +307,7 @@ class Trial:
             self._refuse_shortage(error)
             self._failure = error
             return False
-        worst = {name: max(float(each[name]) for each in errors) for name in errors[0]}
-        if not all(error <= self._limit for each in errors for error in each.values()):
+        if not all(error.passed for each in errors for error in each.values()):
             return False
         dtype, tried_in = (
             str(each).removeprefix("torch.") for each in (self.steps.model.dtype, self.steps.products.dtype)
@@ -348,8 +321,7 @@ class Trial:
                 n_points,
                 n_pairs,
                 str(self.steps.site),
-                worst,
-                self._limit,
+                {name: max(each[name] for each in errors) for name in errors[0]},
             )
         )
         return True
@@ -358,11 +330,11 @@ class Trial:
         self,
         tokens: Tensor,
         base: Tensor,
-        alone: _Behind,
+        alone: Behind,
         which: Int[Tensor, " step"],
         pair: Int[Tensor, " row"],
-    ) -> dict[str, float]:
-        """Largest difference of each response between parallel steps and each alone, relative to the largest."""
+    ) -> dict[str, Error]:
+        """Of each response, how parallel steps differ from each step alone."""
         points = self._unlike(base)[pair][:, which]
         seen = self.steps.run(self.steps.prefix(tokens[pair]), points, read=[self._last], final=True)
         assert seen.final is not None
@@ -372,24 +344,12 @@ class Trial:
         final = seen.final[few][:, some]
         with self.steps.products.computing():
             logits = self.unembedding.logits(final)
-        found = self._responses(_Behind(seen.states[self._last], logits), centre=self.centre)
-        wanted = self._responses(
-            _Behind(alone.states[pair][:, which], alone.logits[pair[few]][:, which[some]]), centre=self.centre
+        found = responses(Behind(seen.states[self._last], logits), centre=self.centre)
+        wanted = responses(
+            Behind(alone.states[pair][:, which], alone.logits[pair[few]][:, which[some]]), centre=self.centre
         )
         self._final = seen.final[0, :_UNLIKE]
-        return {
-            name: _apart(each.values, wanted[name].values, max(each.noise, wanted[name].noise))
-            for name, each in found.items()
-        }
-
-    def _responses(self, behind: _Behind, *, centre: bool) -> dict[str, _Measured]:
-        """L2 and KL from step 0 on, and how much of each is rounding."""
-        rounding = 16 * torch.finfo(behind.states.dtype).eps * float(behind.states.abs().max())
-        logits = behind.logits.to(torch.promote_types(behind.logits.dtype, torch.float32))
-        return {
-            "L2": _Measured(double(L2().of(centred(behind.states, centre))), rounding),
-            "KL": _Measured(double(KL().of(logits)), KL.noise),
-        }
+        return {name: compared(each, wanted[name], self._limit) for name, each in found.items()}
 
     def _refuse_overflow(self, tokens: Tensor) -> None:
         """Refuse a model in few bits whose own states leave their range, which they do not in float32."""
@@ -429,17 +389,6 @@ class Trial:
             yield self.steps.products
         finally:
             self.steps.products = asked
-
-
-class _Measured(NamedTuple):
-    values: Float[Tensor, "pair step"]
-    noise: float
-
-
-def _apart(found: Tensor, wanted: Tensor, noise: float) -> float:
-    """Largest difference beyond noise, relative to the largest wanted value; NaN where either is no number."""
-    beyond = ((found - wanted).abs().max() - noise).clamp_min(0)
-    return float(beyond / wanted.abs().max()) if beyond != 0 else 0.0
 
 
 def _way(base: Float[Tensor, "pair d_model"]) -> Float[Tensor, " d_model"]:

@@ -20,7 +20,7 @@ What a response says of itself needs no torch: the report reads it without loadi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, cast
 
 from plateau_lens._errors import ConfigError
 from plateau_lens._registry import Described, Registry
@@ -131,9 +131,8 @@ def asked_for(responses: Responses) -> dict[str, Response]:
     if isinstance(responses, str):
         raise ConfigError(f"{responses!r} is one name; pass a list of names, [{responses!r}]")
     if isinstance(responses, Mapping):
-        given: object
         for label, given in responses.items():
-            if not isinstance(given, Response):
+            if not isinstance(cast("object", given), Response):
                 raise ConfigError(f"response {label!r} is a {type(given).__name__}, not a Response")
         return dict(responses)
     return RESPONSES.make({name: {} for name in responses})
