@@ -85,12 +85,12 @@ def _proved(proofs: tuple[Proof, ...]) -> Table:
         title_justify="left",
     )
     errors = [f"error, {response}" for response in of.errors]
-    for heading in ("tokens", "points", "prompts", "computed in", *errors):
-        table.add_column(heading, justify="left" if heading == "computed in" else "right")
+    for heading in ("tokens", "points", "prompts", "tried in", *errors):
+        table.add_column(heading, justify="left" if heading == "tried in" else "right")
     for proof in proofs:
         table.add_row(
             *(str(n) for n in (proof.n_ctx, proof.n_points, proof.n_pairs)),
             proof.tried_in,
-            *(f"{error.value:.1e} <= {error.limit:.1e}" for error in proof.errors.values()),
+            *(f"{error.value:.2g} <= {error.limit:.2g}" for error in proof.errors.values()),
         )
     return table
