@@ -9,7 +9,6 @@ method and not for its rounding.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from plateau_lens._devices import double, has_float64
 from plateau_lens._errors import EngineError, ResourceError
-from plateau_lens.models import interventions
+from plateau_lens.models.alone import Alone, last_site
 from plateau_lens.models.centring import resolve_centre
 from plateau_lens.models.memory import in_pieces, out_of_memory
 from plateau_lens.models.parallel import ParallelSteps
@@ -28,7 +27,6 @@ from plateau_lens.models.products import Products
 from plateau_lens.models.proof import Behind, Error, Measured, Proof, compared, responses
 from plateau_lens.models.quiet import quiet
 from plateau_lens.models.refusals import not_finite, refusal, refuse_training
-from plateau_lens.models.sites import Site
 from plateau_lens.models.unembedding import Unembedding
 from plateau_lens.models.widened import Widened
 from plateau_lens.responses.registry import Response, measured
@@ -48,8 +46,6 @@ _FAILURES = (EngineError, RuntimeError, ValueError, TypeError, LookupError, Attr
 class Trial:
     """Tries one model, from one site, on steps that are unlike one another.
 
-    Steps are compared behind the last block: whatever a read site shows on the way there is part of that.
-
     Args:
         steps: the parallel steps that are tried; it is told what the model is like.
         unembedding: of the same model; it is told likewise.
@@ -62,7 +58,6 @@ class Trial:
         self.centre = False
         self.proofs: list[Proof] = []
         """What was proved, in order."""
-        self._last = Site(len(steps.blocks) - 1, "hook_resid_post")
         self._push: Tensor | None = None
         """The way from one model-generated activation to another [d_model]."""
         self._final: Tensor | None = None
@@ -152,11 +147,11 @@ class Trial:
             if base.shape != (len(tokens), steps.d_model):
                 return False
             self._push = _way(base)
-            alone = self._alone(tokens, self._unlike(base))
-            self._refuse_what_is_no_number(alone.states)
-            self.centre = centre and self._can_be_centred(tokens, base, alone)
+            alone = Alone.of(steps, tokens, self._unlike(base))
+            self._refuse_what_is_no_number(alone.behind.states)
+            self.centre = centre and self._can_be_centred(alone)
             for steps.own_attention in (False, True):
-                if self._agree(tokens, base, alone, _UNLIKE, len(tokens)):
+                if self._agree(alone, _UNLIKE, len(tokens)):
                     return True
         return False
 
@@ -202,8 +197,7 @@ class Trial:
             try:
                 with quiet(), self._widened():
                     base = self.steps.site_activations(tokens)
-                    alone = self._alone(tokens, self._unlike(base))
-                    if self._agree(tokens, base, alone, n_points, n_pairs):
+                    if self._agree(Alone.of(self.steps, tokens, self._unlike(base)), n_points, n_pairs):
                         return True
             except (*_FAILURES, ResourceError):
                 if self._least == learnt_in:
@@ -238,10 +232,11 @@ class Trial:
         noise, limit = response.noise, FAST_LIMIT[products.dtype]
         return compared(Measured(double(found), noise), Measured(wanted, noise), limit).passed
 
-    def _can_be_centred(self, tokens: Tensor, base: Tensor, plain: Behind) -> bool:
+    def _can_be_centred(self, alone: Alone) -> bool:
         """Whether the model computes the same from a mean-free stream: not so, say, a post-norm one."""
+        plain, base = alone.behind, alone.points[:, :1]
         # A mean that the prompt at hand may not have: what it does has to be nothing.
-        shifted = self._alone(tokens, (base + base.abs().mean())[:, None])
+        shifted = Alone.of(self.steps, alone.tokens, base + base.abs().mean()).behind
         moved = Behind(*(torch.cat([a[:, :1], b], dim=1) for a, b in zip(plain, shifted, strict=True)))
         found, wanted = responses(moved, centre=True), responses(plain, centre=True)
         return all(
@@ -263,46 +258,20 @@ class Trial:
         push = self._push.to(base)
         return torch.stack([base, base + push, base + push.roll(1)], dim=1)
 
-    def _alone(self, tokens: Int[Tensor, "pair pos"], points: Float[Tensor, "pair step d_model"]) -> Behind:
-        """What the model gives for every step as a whole prompt of its own."""
-        steps = self.steps
-        n = points.shape[1]
-        prompts, pushed = tokens.repeat_interleave(n, dim=0), points.flatten(0, 1).to(steps.products.dtype)
-        boundary, last = steps.site.boundary, steps.blocks[self._last.block]
-        takes = inspect.signature(steps.model.forward).parameters
-        arguments = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-
-        def run(rows: slice) -> Behind:
-            with (
-                interventions.replaced_at(steps.blocks, boundary, pushed[rows], position=-1) as pushing,
-                interventions.read_output(last, position=-1) as reading,
-            ):
-                logits = steps.whole(prompts[rows], by=steps.model, **arguments).logits[:, -1]
-            pushing.require(f"pushing at {steps.site}")
-            return Behind(reading.required(f"reading {self._last}"), logits)
-
-        parts = [*in_pieces(len(prompts), 1, run)]
-        return Behind(*(torch.cat(each).unflatten(0, (-1, n)) for each in zip(*parts, strict=True)))
-
-    def _agree(self, tokens: Tensor, base: Tensor, alone: Behind, n_points: int, n_pairs: int) -> bool:
+    def _agree(self, alone: Alone, n_points: int, n_pairs: int) -> bool:
         """Whether parallel steps run and give each step what it has alone; if so, that is a proof.
 
         Args:
-            tokens: prompts.
-            base: their activations at the site.
-            alone: of each, what the model gives for its unlike steps.
-            n_points: of a path that goes round them.
+            alone: unlike points of some prompts.
+            n_points: of a path that goes round the points.
             n_pairs: prompts at once, which go round those given.
         """
-        which = torch.arange(n_points, device=base.device) % _UNLIKE
-        pair = torch.arange(n_pairs, device=base.device) % len(tokens)
+        tokens = alone.tokens
+        which = torch.arange(n_points, device=tokens.device) % _UNLIKE
+        pair = torch.arange(n_pairs, device=tokens.device) % len(tokens)
         self._failure = None
         try:
-            errors = [
-                *in_pieces(
-                    n_pairs, n_pairs, lambda part: self._errors(tokens, base, alone, which, pair[part])
-                )
-            ]
+            errors = [*in_pieces(n_pairs, n_pairs, lambda part: self._errors(alone, which, pair[part]))]
         except _FAILURES as error:
             self._refuse_shortage(error)
             self._failure = error
@@ -327,26 +296,22 @@ class Trial:
         return True
 
     def _errors(
-        self,
-        tokens: Tensor,
-        base: Tensor,
-        alone: Behind,
-        which: Int[Tensor, " step"],
-        pair: Int[Tensor, " row"],
+        self, alone: Alone, which: Int[Tensor, " step"], pair: Int[Tensor, " row"]
     ) -> dict[str, Error]:
         """Of each response, how parallel steps differ from each step alone."""
-        points = self._unlike(base)[pair][:, which]
-        seen = self.steps.run(self.steps.prefix(tokens[pair]), points, read=[self._last], final=True)
+        points, last = alone.points[pair][:, which], last_site(self.steps)
+        seen = self.steps.run(self.steps.prefix(alone.tokens[pair]), points, read=[last], final=True)
         assert seen.final is not None
         # Logits of all rows could fill a memory; the first of each prompt will do, and the first and last steps.
         some = torch.tensor(sorted({*range(len(which))[:_UNLIKE], *range(len(which))[1 - _UNLIKE :]}))
-        few = slice(0, len(tokens))
+        few = slice(0, len(alone.tokens))
         final = seen.final[few][:, some]
         with self.steps.products.computing():
             logits = self.unembedding.logits(final)
-        found = responses(Behind(seen.states[self._last], logits), centre=self.centre)
+        found = responses(Behind(seen.states[last], logits), centre=self.centre)
         wanted = responses(
-            Behind(alone.states[pair][:, which], alone.logits[pair[few]][:, which[some]]), centre=self.centre
+            Behind(alone.behind.states[pair][:, which], alone.behind.logits[pair[few]][:, which[some]]),
+            centre=self.centre,
         )
         self._final = seen.final[0, :_UNLIKE]
         return {name: compared(each, wanted[name], self._limit) for name, each in found.items()}
