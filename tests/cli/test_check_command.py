@@ -33,7 +33,9 @@ def test_proves_itself_on_latent_attention_and_experts(
     ]
     assert [row[:4] for row in cells] == [["8", "3", "2", dtype], ["10", "21", "4", dtype]]
     for error, limit in (cell.split(" <= ") for row in cells for cell in row[4:]):
-        assert 0 < float(error) <= float(limit) < 0.01
+        assert 0 <= float(error) <= float(limit) < 0.01
+        # In float32 no two orders of one sum agree to the last digit: an error of 0 would compare a pass with itself.
+        assert dtype == "float64" or float(error) > 0
     # Every response that is known here against the full pass, and four checks of the engine.
     assert printed.count(" ok ") == len(RESPONSES.all()) + 4
 
