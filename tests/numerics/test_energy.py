@@ -61,7 +61,7 @@ def test_no_distance_is_0_on_average_and_has_both_signs():
 
 
 def test_the_same_sample_is_not_closer_than_another():
-    # x and y of one pair are equal: of different pairs they are as far as any, so that nothing is below what chance makes.
+    # x and y of one pair are equal. Of different pairs they are as far as any: nothing is below what chance makes.
     x = sample(50, 4)
     found = energy_distance(PairBootstrap(50, seed=0, n_resamples=0), x, x)[0]
     assert found == pytest.approx(0, abs=1e-12)
@@ -76,4 +76,6 @@ def test_what_is_not_finite_is_left_out():
 
 
 def test_one_pair_has_none():
-    assert np.isnan(energy_distance(PairBootstrap(1, seed=0, n_resamples=0), sample(1, 2), sample(1, 2))).all()
+    assert np.isnan(
+        energy_distance(PairBootstrap(1, seed=0, n_resamples=0), sample(1, 2), sample(1, 2))
+    ).all()

@@ -58,9 +58,7 @@ def decompose(
     x, scale, varies = _standard(covariates, defined)
     y = np.where(defined, outcome, 0.0)
     used = x[varies]
-    blocks = [
-        _of_draws(block.astype(np.float64), y, used, x, defined, reference) for block in pairs.blocks()
-    ]
+    blocks = [_of_draws(block.astype(np.float64), y, used, x, defined, reference) for block in pairs.blocks()]
     gap, apart, slope, explained = (np.concatenate(each, axis=-1) for each in zip(*blocks, strict=True))
     if _is_collinear(used, defined):
         slope = np.full_like(slope, np.nan)

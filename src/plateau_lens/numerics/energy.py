@@ -41,7 +41,9 @@ def energy_distance(
     return np.concatenate(found)
 
 
-def _apart(x: Float[np.ndarray, "row d"], y: Float[np.ndarray, "column d"]) -> Float[np.ndarray, "row column"]:
+def _apart(
+    x: Float[np.ndarray, "row d"], y: Float[np.ndarray, "column d"]
+) -> Float[np.ndarray, "row column"]:
     """Distances between all rows, by one product; about a point between them, which costs fewer digits."""
     centre = (x.mean(axis=0) + y.mean(axis=0)) / 2
     x, y = x - centre, y - centre
