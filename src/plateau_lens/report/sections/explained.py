@@ -46,14 +46,14 @@ METHOD = (
     "One least-squares fit a table, over all kinds and pairs: step = level of the kind + slopes times covariates. "
     "Slopes are common to all kinds and come from differences among the activations of one kind. A gap is the kind's "
     "mean step less that of {reference}. Its part of a covariate is the slope times how much the kind's mean "
-    "covariate differs from {reference}'s; what is left is the kind's level. Gap = sum of the parts and what is left. A part goes "
-    "with its covariate; that it comes from it takes a rung in which nothing else changes, as one at equal norm."
+    "covariate differs from {reference}'s; what is left is the kind's level. Gap = sum of the parts and what is left. "
+    "A part goes with its covariate; that it comes from it takes a rung in which nothing else changes, as one at equal norm."
 )
 MEANING = (
     "Norm: of the activation of that kind, residual-stream units. Distance: from base to target. Active latents, "
     "relative reconstruction error and top share: as the SAE reads the activation, whatever made it, so that every "
-    "kind has them; active latents as log10(1 + number). Censored steps count at their bound. n: pairs with a step and all "
-    "covariates. {dash}: does not vary within kinds, or varies as the others do, so that no slope is known."
+    "kind has them; active latents as log10(1 + number). Censored steps count at their bound. n: pairs with a step and "
+    "all covariates. {dash}: does not vary within kinds, or varies as the others do, so that no slope is known."
 )
 
 
@@ -136,8 +136,8 @@ class ExplainedSection(Section):
         shown = " and ".join(self.data.called(each.group) for each in self.found)
         caption = (
             f"The gap of each kind's mean step to that of {self.data.reference} (dot, with its 95 % interval), by "
-            f"{shown}, and the parts of it that go with each covariate in a regression over pairs, drawn to the left where they "
-            "are below 0 and to the right where above; together they are the gap. See tables/explained."
+            f"{shown}, and the parts of it that go with each covariate in a regression over pairs, drawn to the left "
+            "where they are below 0 and to the right where above; together they are the gap. See tables/explained."
         )
         yield Drawing(FIGURE, self.title, caption, figure)
 
