@@ -44,10 +44,11 @@ COVARIATES = (
 )
 METHOD = (
     "One least-squares fit a table, over all kinds and pairs: step = level of the kind + slopes times covariates. "
-    "Slopes are common to all kinds and come from differences among the activations of one kind. A gap is the kind's "
-    "mean step less that of {reference}. Its part of a covariate is the slope times how much the kind's mean "
-    "covariate differs from {reference}'s; what is left is the kind's level. Gap = sum of the parts and what is left. "
-    "A part goes with its covariate; that it comes from it takes a rung in which nothing else changes, as one at equal norm."
+    "Slopes are common to all kinds and come from differences among the activations of one kind. A gap is the "
+    "kind's mean step less that of {reference}. Its part of a covariate is the slope times how much the kind's "
+    "mean covariate differs from {reference}'s; what is left is the kind's level. Gap = sum of the parts and what "
+    "is left. A part goes with its covariate; that it comes from it takes a rung in which nothing else changes, "
+    "as one at equal norm."
 )
 MEANING = (
     "Norm: of the activation of that kind, residual-stream units. Distance: from base to target. Active latents, "
