@@ -38,7 +38,11 @@ class Firing:
     @cached_property
     def _fired(self) -> csr_array:
         """``[row, d_sae]``, 1 where a latent is active."""
-        return (self._values > 0).astype(np.int64).tocsr()
+        from scipy.sparse import csc_array
+
+        found = self._values
+        ones = np.ones(found.data.size, dtype=np.int64)
+        return csc_array((ones, found.indices, found.indptr), shape=found.shape).tocsr()
 
     def values(self, latent: int) -> Float[np.ndarray, " activation"]:
         """Those of one latent wherever it fires, in the order of the activations."""

@@ -12,6 +12,7 @@ from plateau_lens.numerics.intervals import Estimate
 from plateau_lens.report.figures.style import PAGE_WIDTH, drawable, legend_columns, legend_height, paper_style
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -74,7 +75,7 @@ def _draw_panel(axes: Axes, panel: Panel, at: dict[str, int], colours: Sequence[
         axes.plot([gap.value], [at[kind]], marker="o", markersize=3.0, color="#111111", zorder=3)
 
 
-def _patch(colour: str) -> object:
+def _patch(colour: str) -> Artist:
     from matplotlib.patches import Patch
 
     return Patch(color=colour)

@@ -178,9 +178,9 @@ def _activations(data: RunData) -> dict[str, Float[np.ndarray, "pair d_model"]]:
     """Activations of each kind that a path of the ladder begins or ends with, of the same pairs."""
     wanted: dict[str, str] = {}
     for group in GROUPS:
-        made = data.experiments.get(group.experiment)
-        for kind in () if made is None else made.labels(data.config):
-            wanted.setdefault(kind, f"{made.varies}.{group.experiment}.{kind}")
+        if made := data.experiments.get(group.experiment):
+            for kind in made.labels(data.config):
+                wanted.setdefault(kind, f"{made.varies}.{group.experiment}.{kind}")
     found: dict[str, list[np.ndarray]] = {}
     pairs = 0
     for block in data.folder.activations():
