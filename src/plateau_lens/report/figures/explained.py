@@ -41,7 +41,8 @@ def draw_explained(panels: Sequence[Panel], parts: Sequence[str]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    kinds = list(dict.fromkeys(kind for panel in panels for kind in panel.kinds))
+    longest_first = sorted(panels, key=lambda panel: len(panel.kinds), reverse=True)
+    kinds = list(dict.fromkeys(kind for panel in longest_first for kind in panel.kinds))
     at = {kind: y for y, kind in enumerate(kinds)}
     colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(parts))]
     with paper_style():

@@ -28,7 +28,7 @@ def draw_likeness(frame: pl.DataFrame, columns: Mapping[str, str], styles: dict[
         styles: how each kind is drawn.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     kinds = frame["kind"].to_list()
     with paper_style():
@@ -44,7 +44,9 @@ def draw_likeness(frame: pl.DataFrame, columns: Mapping[str, str], styles: dict[
             if column == "energy":
                 axes.set_xscale("symlog", linthresh=_LINEAR)
                 axes.xaxis.set_major_locator(FixedLocator(_TICKS))
+                axes.xaxis.set_minor_locator(NullLocator())
                 axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axes.set_xlim(right=1.6 * max(frame["energy_high"].max(), 1.0))
                 axes.set_xlabel("residual-stream units")
             else:
                 axes.set_xlabel("KS beyond noise")
