@@ -46,7 +46,9 @@ def draw_likeness(frame: pl.DataFrame, columns: Mapping[str, str], styles: dict[
                 axes.xaxis.set_major_locator(FixedLocator(_TICKS))
                 axes.xaxis.set_minor_locator(NullLocator())
                 axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-                axes.set_xlim(right=1.6 * max(frame["energy_high"].max(), 1.0))
+                axes.set_xlim(
+                    right=1.6 * max([1.0, *(end for end in frame["energy_high"].to_list() if end > 0)])
+                )
                 axes.set_xlabel("residual-stream units")
             else:
                 axes.set_xlabel("KS beyond noise")

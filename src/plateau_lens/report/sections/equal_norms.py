@@ -11,7 +11,7 @@ import polars as pl
 from plateau_lens._errors import RunFolderError
 from plateau_lens.numerics.comparisons import LEVEL, Difference, difference, holm
 from plateau_lens.report import definitions, render
-from plateau_lens.report.estimates import group_survivals
+from plateau_lens.report.estimates import group_survivals, of
 from plateau_lens.report.run_data import Group, RunData
 from plateau_lens.report.sections.registry import Section, section
 
@@ -165,9 +165,6 @@ def _table(data: RunData, group: Group, rows: pl.DataFrame) -> render.Table:
 
 
 def _cells(row: Mapping[str, Any], digits: int) -> tuple[str, ...]:
-    own, equal, change = (
-        render.signed(*(float(row[f"{which}{end}"]) for end in ("", "_low", "_high")), digits)
-        for which in ("own", "equal", "change")
-    )
+    own, equal, change = (render.signed(*of(row, which), digits) for which in ("own", "equal", "change"))
     p_own, p_equal = (render.p_value(float(row[f"{which}_p_holm"])) for which in ("own", "equal"))
     return row["kind"], row["other"], own, p_own, equal, p_equal, change, row["verdict"] or render.UNDEFINED
