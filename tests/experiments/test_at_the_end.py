@@ -162,6 +162,7 @@ class TestWhatIsMeasured:
             "kinds": ["model-generated", "random"],
             "site": END,
             "fitted_to": FITTED,
+            "distance": "own",
         }
 
     def test_the_rest_of_the_run_is_as_without_it(
