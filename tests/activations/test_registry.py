@@ -141,7 +141,7 @@ def test_unknown_kinds_and_parameters_are_all_named_with_the_nearest():
     assert "'frequency' or 'none'" in message
     assert "kinds.synthetic-baseline.neighbours:" in message
     assert "kinds.random.seed:" in message
-    assert "(parameters: divisor, rows)" in message
+    assert "(parameters: norm, divisor, rows)" in message
 
 
 @pytest.mark.parametrize("name", ["synthetic-baseline", "synthetic-structured"])

@@ -162,6 +162,7 @@ class TestWhatIsMeasured:
             "kinds": ["model-generated", "random"],
             "site": END,
             "fitted_to": FITTED,
+            "distance": "own",
         }
 
     def test_the_rest_of_the_run_is_as_without_it(
@@ -301,7 +302,7 @@ class TestPresets:
 
     @pytest.mark.parametrize("name", ["ladder-smollm2", "ladder-gpt2"])
     def test_ladders_do_not(self, name: str):
-        assert list(load_config(name).experiments) == ["toward", "from"]
+        assert list(load_config(name).experiments) == ["toward", "toward-as-far", "from"]
 
     def test_who_chooses_other_kinds_has_those_of_them_from_which_the_preset_pushes(self, tmp_path: Path):
         chosen = ["model-generated", "random", "single-latent"]

@@ -424,8 +424,45 @@ class TestLadder:
 
     def test_each_experiment_has_its_schedule(self, ladder: RunFolder):
         found = set(ladder.curves().select("experiment", "schedule").iter_rows())
-        assert found == {("toward", "relative"), ("from", "absolute")}
-        assert ladder.steps()["kind"].n_unique() == 15
+        assert found == {("toward", "relative"), ("toward-as-far", "relative"), ("from", "absolute")}
+        assert ladder.steps()["kind"].n_unique() == 24
+
+    def test_equal_norms_are_equal_pair_by_pair(self, ladder: RunFolder):
+        codes = ladder.codes()
+        norm = {
+            kind: rows["norm"].to_numpy()
+            for (kind,), rows in codes.partition_by("kind", as_dict=True).items()
+        }
+        real = {"base": norm["own-activation"], "other": norm["model-generated"]}
+        for label, given in ladder.config().kinds.items():
+            if given["norm"] != "own":
+                np.testing.assert_allclose(norm[label], real[given["norm"]], rtol=1e-5)
+        assert not np.allclose(norm["synthetic-structured"], real["base"], rtol=1e-2)
+
+    def test_targets_as_far_as_the_model_generated_one(self, ladder: RunFolder):
+        far = ladder.curves(experiment="toward-as-far", schedule="relative")
+        own = ladder.curves(experiment="toward", schedule="relative")
+        wanted = own.filter(pl.col("kind") == "model-generated")["distance"].to_numpy()
+        for (kind,), rows in far.partition_by("kind", as_dict=True).items():
+            np.testing.assert_allclose(rows["distance"].to_numpy(), wanted, rtol=1e-6)
+            base, moved = (by_pair(ladder, name) for name in ("base", f"target.toward-as-far.{kind}"))
+            for pair, target in by_pair(ladder, f"target.toward.{kind}").items():
+                one, other = target - base[pair], moved[pair] - base[pair]
+                cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+                assert cosine == pytest.approx(1, abs=1e-5), kind
+
+    def test_how_the_sae_reads_every_activation(self, ladder: RunFolder, tiny_sae_folder: Path):
+        sae = load_dictionary(str(tiny_sae_folder))
+        rows = ladder.codes().filter(pl.col("kind") == "random").sort("pair")
+        drawn = torch.from_numpy(np.stack(list(by_pair(ladder, "base.from.random").values())))
+        codes = sae.encode(drawn).double()
+        back = sae.decode(sae.encode(drawn)).double()
+        error = (drawn.double() - back).norm(dim=-1) / (drawn.double() - sae.bias.double()).norm(dim=-1)
+        assert rows["read_active"].to_list() == (codes > 0).sum(dim=-1).tolist()
+        share = codes.max(dim=-1).values / codes.sum(dim=-1)
+        np.testing.assert_allclose(rows["read_top_share"].to_numpy(), share.numpy(), rtol=1e-6)
+        np.testing.assert_allclose(rows["read_error"].to_numpy(), error.numpy(), rtol=1e-5)
+        assert rows["active"].is_nan().all(), "random is made of no code"
 
     def test_shared_kinds_are_the_main_runs(self, ladder: RunFolder, finished: RunFolder):
         for kind in KINDS:

@@ -65,11 +65,17 @@ def test_the_ladder_has_the_main_presets_pairs_and_kinds(ladder: str, main: str)
     for name in same:
         assert getattr(rungs, name) == getattr(whole, name), name
     shared = [label for label in whole.kinds if label in rungs.kinds]
-    assert len(shared) == 5
+    assert len(shared) == 6
     assert {label: rungs.kinds[label] for label in shared} == {label: whole.kinds[label] for label in shared}
     made = make_kinds(rungs.kinds)
-    assert len(made) == 15
+    assert len(made) == 24
     assert next(iter(made)) == "model-generated"
+    # Each main rung has a twin that differs from it in nothing but the norm.
+    twins = {"model-generated": "model-generated", "sae-reconstruction": "reconstruction", "random": "random"}
+    twins |= {"synthetic-structured": "structured", "synthetic-baseline": "baseline"}
+    for label, twin in twins.items():
+        given = made[label].model_copy(update={"norm": "other" if label == "sae-reconstruction" else "base"})
+        assert made[f"{twin}-at-norm"] == given
 
 
 def test_schedules_of_one_experiment():

@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from plateau_lens.numerics.bootstrap import PairBootstrap
 from plateau_lens.numerics.largest_gain import largest_gain
-from plateau_lens.numerics.rank_correlation import spearman
+from plateau_lens.numerics.rank_correlation import spearman, spearman_over_rows
 
 
 def bootstrap(n: int, draws: int = 40) -> PairBootstrap:
@@ -73,3 +73,17 @@ class TestLargestGain:
         for window in (0, 3):
             with pytest.raises(ValueError, match=f"window is {window}, but a curve has 2 steps"):
                 largest_gain(curves, window)
+
+
+def test_over_rows_it_is_scipys_in_every_draw():
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 5, (9, 20)).astype(float), rng.standard_normal((9, 20))
+    found = spearman_over_rows(a, b)
+    for draw in range(20):
+        assert found[draw] == pytest.approx(spearmanr(a[:, draw], b[:, draw]).statistic)
+
+
+def test_over_rows_undefined_where_a_number_is_missing_or_all_are_equal():
+    a = np.array([[1.0, 1.0, np.nan], [2.0, 1.0, 2.0], [3.0, 1.0, 3.0]])
+    b = np.array([[3.0, 1.0, 1.0], [2.0, 2.0, 2.0], [1.0, 3.0, 3.0]])
+    assert spearman_over_rows(a, b).tolist() == pytest.approx([-1.0, np.nan, np.nan], nan_ok=True)

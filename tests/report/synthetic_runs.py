@@ -105,8 +105,9 @@ def write_run(
     overrides: Mapping[str, object] | None = None,
     manifest: Mapping[str, object] | None = None,
     codes: pl.DataFrame | None = None,
+    activations: Mapping[str, np.ndarray] | None = None,
 ) -> RunFolder:
-    """Write a finished run folder of the paper's set-up, every number resolved; no codes unless given."""
+    """Write a finished run folder of the paper's set-up, every number resolved; codes and activations if given."""
     table = {
         "name": "synthetic",
         "model": {"source": "gpt2"},
@@ -124,7 +125,7 @@ def write_run(
     folder = RunFolder.create(path)
     every = pl.concat(curves)
     shards = folder.write_shard(
-        0, {"pair": np.arange(2)}, every, code_rows([], 0) if codes is None else codes
+        0, activations or {"pair": np.arange(2)}, every, code_rows([], 0) if codes is None else codes
     )
     entries = {"format": FORMAT, "seed": 0, "shards": shards, "finished": "today", **(manifest or {})}
     folder.write_manifest(entries)

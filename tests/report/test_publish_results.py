@@ -112,3 +112,9 @@ def test_the_check_names_pictures_with_a_palette(script: ModuleType, tmp_path: P
     full.quantize(4).save(tmp_path / "deep" / "few.png")
     with pytest.raises(SystemExit, match=r"pictures with a palette: .*few\.png$"):
         script.main(["--check", str(tmp_path)])
+
+
+def test_no_picture_of_the_documentation_has_a_palette(script: ModuleType) -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    assert list(docs.rglob("*.png"))
+    script.main(["--check", str(docs)])

@@ -148,3 +148,22 @@ def test_a_kind_that_one_experiment_leaves_out_has_a_row_that_is_empty_there(fol
             title: sum(line.get_marker() != "None" for line in axes.lines) for title, axes in drawn.items()
         }
         assert (marks["toward"], marks["from"]) == (6, 5)
+
+
+def test_many_rungs_are_as_wide_as_the_page_and_parted_from_the_controls_alone(folder: RunFolder) -> None:
+    data = run_data.load(folder)
+    ((_, whole), *_) = ladder.parts(ladder.ladder(data))
+    (rung,) = whole.filter(pl.col("place") == "rung")[:1].to_dicts()
+    more = [{**rung, "kind": f"rung {number:02}"} for number in range(30)]
+    tall = pl.concat([whole, pl.DataFrame(more, schema=whole.schema)])
+    styles = style.kind_styles([*data.kinds, *(row["kind"] for row in more)])
+    few, many = (draw_ladder([("all", rows)], styles, random="random") for rows in (whole, tall))
+    assert few.get_figwidth() == style.COLUMN_WIDTH
+    assert many.get_figwidth() == style.PAGE_WIDTH
+    for figure in (few, many):
+        across = [
+            line
+            for line in figure.axes[0].lines
+            if len(set(line.get_ydata())) == 1 and line.get_linewidth() == 0.5
+        ]
+        assert len(across) == 2

@@ -66,3 +66,9 @@ def test_of_a_real_autoencoder(tiny_sae_folder, tiny_activations: torch.Tensor):
     dictionary: Dictionary = load_dictionary(str(tiny_sae_folder))
     found = Firing(dictionary, tiny_activations)
     assert found.count.tolist() == (dictionary.encode(tiny_activations) > 0).sum(dim=0).tolist()
+
+
+def test_the_values_of_a_latent_are_those_with_which_it_fires():
+    found, _ = fire(torch.tensor([[0.0, 2.5], [0.0, 0.0], [0.0, 1.5]]))
+    assert found.values(1).tolist() == [2.5, 1.5]
+    assert found.values(0).size == 0

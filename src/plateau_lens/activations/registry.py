@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -79,6 +79,11 @@ class PairBlock:
         return torch.from_numpy(order).to(self.base.device)
 
     @property
+    def centre(self) -> Float[torch.Tensor, " d_model"]:
+        """What an activation is rescaled about: the SAE's decoder bias, or without an SAE the population's mean."""
+        return self.population.mean if self.dictionary is None else self.dictionary.bias
+
+    @property
     def latents(self) -> Dictionary:
         """The dictionary, or an error that says a run needs one."""
         if self.dictionary is None:
@@ -111,6 +116,10 @@ class Kind(Described):
 
     needs_sae: ClassVar[bool] = False
 
+    norm: Literal["own", "base", "other"] = "own"
+    """``own``: as it is drawn; ``base`` or ``other``: rescaled about the SAE's decoder bias to the norm of the pair's
+    own activation, or of the other prompt's. Without an SAE about the population's mean."""
+
     def draw(self, block: PairBlock, purpose: str) -> Float[torch.Tensor, "pair d_model"] | Activations:
         """Activations of this kind, with their codes or without.
 
@@ -124,6 +133,23 @@ class Kind(Described):
         """What `draw` returns, a plain tensor as activations without codes."""
         drawn = self.draw(block, purpose)
         return drawn if isinstance(drawn, Activations) else Activations(drawn)
+
+    def at_site(self, made: Activations, block: PairBlock, *, centre: bool) -> Activations:
+        """What `make` made, as the site has it: mean-free if the run centres, and of the norm that `norm` asks for.
+
+        A code is multiplied by what the activation is, so that decoding it still gives the activation. NaN where
+        no rescaling has the norm (see `plateau_lens.activations.norms.with_norm`).
+        """
+        from plateau_lens.activations.norms import with_norm
+        from plateau_lens.models.centring import centred
+
+        activation = centred(made.activation.to(block.base), centre)
+        if self.norm == "own":
+            return made._replace(activation=activation)
+        real = block.base if self.norm == "base" else block.other
+        found = with_norm(activation, real.double().norm(dim=-1), centred(block.centre, centre))
+        code = None if made.code is None else made.code * found.scale[:, None].to(made.code)
+        return Activations(found.activation, code)
 
 
 KINDS: Registry[Kind] = Registry("kind", "plateau_lens.activations")

@@ -164,7 +164,13 @@ def _end_of_path(config: RunConfig, folder: RunFolder, response: str) -> float:
     import polars as pl
 
     experiments = EXPERIMENTS.make(config.experiments, of="experiments")
-    model_generated = pl.col("kind").is_in(config.labels_of("model-generated"))
+    # Not those that are moved to another norm.
+    as_drawn = [
+        label
+        for label in config.labels_of("model-generated")
+        if config.kinds[label].get("norm", "own") == "own"
+    ]
+    model_generated = pl.col("kind").is_in(as_drawn)
 
     def toward(summarised: bool) -> pl.Expr:
         labels = [

@@ -23,7 +23,6 @@ from plateau_lens.execution.plan import Unit
 from plateau_lens.execution.prepare import Prepared, Resources
 from plateau_lens.experiments.registry import EXPERIMENTS, Drawn, Experiment, Paths
 from plateau_lens.models import memory
-from plateau_lens.models.centring import centred
 from plateau_lens.models.suffix import Prefix, SuffixEngine
 from plateau_lens.numerics.schedules import last_usable_step, offsets
 from plateau_lens.responses.registry import RESPONSES
@@ -34,7 +33,9 @@ if TYPE_CHECKING:
 
 
 CODE_COLUMNS = CodeProperties._fields
-"""What describes a code, in `codes/part-*.parquet`; norm and distance to the base stand beside it."""
+"""What describes a code, in `codes/part-*.parquet`."""
+ACTIVATION_COLUMNS = ("norm", "distance", "read_active", "read_top_share", "read_error")
+"""What describes an activation, there too: its norm, its distance to the base, and how the SAE reads it."""
 
 
 @dataclass(frozen=True)
@@ -221,8 +222,7 @@ class Worker:
         for label in labels:
             made = self.kinds[label].make(block, f"{purpose}:{label}")
             _check_drawn(label, made, block)
-            activation = centred(made.activation.to(block.base), centre)
-            drawn[label] = made._replace(activation=activation)
+            drawn[label] = self.kinds[label].at_site(made, block, centre=centre)
         return drawn
 
     def _curves(self, label: str, path: Paths, place: _Place, prompt: np.ndarray) -> Iterator[_Curves]:
@@ -310,6 +310,12 @@ def _properties(block: PairBlock, drawn: dict[str, Activations]) -> Iterator[dic
         columns["norm"] = torch.linalg.vector_norm(activation.double(), dim=-1).cpu().numpy()
         apart = (activation - block.base).double()
         columns["distance"] = torch.linalg.vector_norm(apart, dim=-1).cpu().numpy()
+        columns |= dict.fromkeys(("read_active", "read_top_share", "read_error"), nan)
+        if block.dictionary is not None:
+            read = code_properties(block.dictionary.encode(activation), block.dictionary)
+            error = block.dictionary.reconstruction_error(activation)
+            found = {"read_active": read.active, "read_top_share": read.top_share, "read_error": error}
+            columns |= {name: values.cpu().numpy() for name, values in found.items()}
         for row, pair in enumerate(block.pair.tolist()):
             yield {"pair": pair, "kind": label, **{name: float(v[row]) for name, v in columns.items()}}
 
@@ -317,7 +323,7 @@ def _properties(block: PairBlock, drawn: dict[str, Activations]) -> Iterator[dic
 def _code_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     import polars as pl
 
-    numbers = (*CODE_COLUMNS, "norm", "distance")
+    numbers = (*CODE_COLUMNS, *ACTIVATION_COLUMNS)
     return pl.DataFrame(
         rows, schema={"pair": pl.Int64, "kind": pl.String, **{n: pl.Float64 for n in numbers}}
     )

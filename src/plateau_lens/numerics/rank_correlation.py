@@ -1,4 +1,4 @@
-"""Spearman's rank correlation, of a sample and of every resample of its pairs."""
+"""Spearman's rank correlation, of a sample and of every resample of its pairs: over pairs, or over kinds."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ def spearman(
             spreads = (counts * x * x).sum(axis=0) * (counts * y * y).sum(axis=0)
             draws.append((counts * x * y).sum(axis=0) / np.sqrt(np.where(spreads > 0, spreads, np.nan)))
     return np.concatenate(draws)
+
+
+def spearman_over_rows(
+    a: Float[np.ndarray, "row draw"], b: Float[np.ndarray, "row draw"]
+) -> Float[np.ndarray, " draw"]:
+    """Pearson's correlation of the mid-ranks of the rows, -1..1, draw by draw.
+
+    For numbers that every draw has of each row, as a kind's distance. NaN where a draw lacks a number, or all of a side
+    are equal.
+    """
+    from scipy.stats import rankdata
+
+    x, y = (rankdata(side, axis=0) - (len(side) + 1) / 2 for side in (a, b))
+    spreads = (x * x).sum(axis=0) * (y * y).sum(axis=0)
+    whole = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0) & (spreads > 0)
+    return np.divide((x * y).sum(axis=0), np.sqrt(spreads), out=np.full(whole.size, np.nan), where=whole)
 
 
 def _ranks(

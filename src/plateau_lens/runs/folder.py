@@ -9,7 +9,8 @@
     activations/part-*.safetensors   pair [n]; base, target.toward.<kind>, base.from.<kind>, target.from
     curves/part-*.parquet   experiment, kind, schedule, pair, prompt, base_norm, distance, last_step, l2, kl, js
                             list<float32>
-    codes/part-*.parquet    pair, kind, active, top_share, top_cosine, log10_frequency, norm, distance
+    codes/part-*.parquet    pair, kind, active, top_share, top_cosine, log10_frequency, norm, distance, and as the SAE
+                            reads the activation: read_active, read_top_share, read_error
     latents/part-*.parquet  experiment, kind (null: the prompt's own), pair, prompt, error, active, mean_among,
                             shares and to_top list<float32>, among list<uint32> (`activations.anatomy`)
     steps.parquet           experiment, kind, schedule, pair, last_step, response, statistic, value, censored
@@ -290,10 +291,13 @@ class RunFolder:
             yield _scan(names[start : start + shards])
 
     def codes(self) -> pl.DataFrame:
-        """One row a pair and kind: what describes the activation and, if it has one, its code (NaN if not)."""
-        import polars as pl
+        """One row a pair and kind: what describes the activation and, if it has one, its code (NaN if not).
 
-        return pl.read_parquet(self._part("codes"), glob=False).sort("kind", "pair")
+        ``read_*`` are of the code that the SAE reads off the activation, whatever made it, and ``read_error`` is the
+        relative error of reading it so (`Dictionary.reconstruction_error`). A run that an earlier version began lacks
+        them.
+        """
+        return _scan(self._part("codes")).sort("kind", "pair").collect()
 
     def latents(self) -> pl.DataFrame:
         """One row a code, latent by latent; ``kind`` is null for a prompt's own activation.

@@ -1,4 +1,4 @@
-"""Which latents fire together: the codes of many activations, kept as the places where they are not zero."""
+"""Which latents fire, how strongly and which together: the codes of many activations, kept where they are not zero."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    from scipy.sparse import csc_array, csr_array
 
     from plateau_lens.saes.dictionary import Dictionary
 
@@ -28,15 +28,26 @@ class Firing:
     activations: Float[Tensor, "row d_model"]
 
     @cached_property
+    def _values(self) -> csc_array:
+        """``[row, d_sae]``, the codes."""
+        from scipy.sparse import csc_array, csr_array, vstack
+
+        codes = (self.dictionary.encode(chunk) for chunk in self.activations.split(_CHUNK))
+        return csc_array(vstack([csr_array(code.cpu().numpy()) for code in codes], format="csc"))
+
+    @cached_property
     def _fired(self) -> csr_array:
         """``[row, d_sae]``, 1 where a latent is active."""
-        from scipy.sparse import csr_array
+        from scipy.sparse import csc_array
 
-        active = [(self.dictionary.encode(chunk) > 0).nonzero() for chunk in self.activations.split(_CHUNK)]
-        row = torch.cat([found[:, 0] + _CHUNK * place for place, found in enumerate(active)]).cpu().numpy()
-        latent = torch.cat([found[:, 1] for found in active]).cpu().numpy()
-        shape = (len(self.activations), self.dictionary.d_sae)
-        return csr_array((np.ones(len(row), dtype=np.int64), (row, latent)), shape=shape)
+        found = self._values
+        ones = np.ones(found.data.size, dtype=np.int64)
+        return csc_array((ones, found.indices, found.indptr), shape=found.shape).tocsr()
+
+    def values(self, latent: int) -> Float[np.ndarray, " activation"]:
+        """Those of one latent wherever it fires, in the order of the activations."""
+        first, behind = self._values.indptr[latent : latent + 2]
+        return self._values.data[first:behind]
 
     @cached_property
     def count(self) -> Int[Tensor, " d_sae"]:

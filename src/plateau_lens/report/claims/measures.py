@@ -75,6 +75,9 @@ class Measures:
             if label in self.data.kinds
             and kinds.get(label, {}).get("kind", label) == kind.name
             and kinds.get(label, {}).get("code", "base") == kind.code
+            # Not what is moved to another norm or given other values.
+            and kinds.get(label, {}).get("norm", "own") == "own"
+            and kinds.get(label, {}).get("values", "kept") == "kept"
         ]
         if not labels:
             raise NotMeasuredError(str(kind))

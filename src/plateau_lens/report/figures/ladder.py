@@ -1,4 +1,4 @@
-"""The ladder of controls as a figure: a row a rung, a panel a statistic, as wide as a column of text."""
+"""The ladder of controls as a figure: a row a rung, a panel a statistic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from plateau_lens.report import render
 from plateau_lens.report.estimates import of
-from plateau_lens.report.figures.style import COLUMN_WIDTH, KindStyle, drawable, paper_style
+from plateau_lens.report.figures.style import COLUMN_WIDTH, PAGE_WIDTH, KindStyle, drawable, paper_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PLACES = ("top", "rung", "control")
 """Of a row, from the top down."""
+MOST_IN_A_COLUMN = 18
+"""Rows of a figure as wide as a column; one of more is as wide as the page."""
 _ROW = 0.145
 """Inches a row."""
 _SCORE = 0.4
@@ -47,14 +49,15 @@ def draw_ladder(
     at = dict(zip(places, heights, strict=True))
     with paper_style():
         height = 0.62 + _ROW * (heights[-1] + 1)
-        figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
+        width = COLUMN_WIDTH if len(places) <= MOST_IN_A_COLUMN else PAGE_WIDTH
+        figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.subplots(1, 2 * len(panels), sharey=True, width_ratios=[1, _SCORE] * len(panels))
         for axes, scores, (title, rows) in zip(grid[::2], grid[1::2], panels, strict=True):
             _draw_panel(axes, rows, at, styles, random)
             _write_scores(scores, rows, at)
             axes.set_title(title, loc="left")
             for above, below in itertools.pairwise(heights):
-                if below - above > 1:
+                if below - above > 1 + _GAP / 2:
                     axes.axhline((above + below) / 2, color="#888888", linewidth=0.5)
         ends = [end for _, rows in panels for end in rows["ks_high"].to_list() if end > 0]
         for axes in grid[::2]:
@@ -62,16 +65,18 @@ def draw_ladder(
         grid[0].set(
             ylim=(heights[-1] + 0.6, -0.6),
             yticks=heights,
-            yticklabels=[drawable(kind, 26) for kind in places],
+            yticklabels=[drawable(kind, 28) for kind in places],
         )
         figure.supxlabel("KS distance to model-generated", fontsize=7.5)
     return figure
 
 
 def _places(panels: Iterable[pl.DataFrame]) -> dict[str, str]:
-    """Every kind that a panel has to its place: what is at the top first, controls last."""
+    """Every kind that a panel has to its place: what is at the top first, controls last, as in the longest panel."""
     found = {
-        str(kind): str(place) for rows in panels for kind, place in rows.select("kind", "place").iter_rows()
+        str(kind): str(place)
+        for rows in sorted(panels, key=len, reverse=True)
+        for kind, place in rows.select("kind", "place").iter_rows()
     }
     return dict(sorted(found.items(), key=lambda item: PLACES.index(item[1])))
 
