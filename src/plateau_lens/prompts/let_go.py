@@ -1,9 +1,9 @@
-"""Files that Arrow's threads still hold when their reader has what it wanted: the interpreter waits for them to let go.
+"""Files that Arrow's threads still hold when their reader has what it wanted: the interpreter waits for them.
 
-A Parquet file of the hub is a Python object, and Arrow reads it in threads of its own. A reader that stops early drops it;
-the thread that still works on it lets go of it later, and takes Python's lock to do so. Once the interpreter has begun to
-end, who asks for that lock is ended himself, and the process aborts: "terminate called without an active exception"
-(apache/arrow#45214, huggingface/datasets#7357).
+A Parquet file of the hub is a Python object, and Arrow reads it in threads of its own. A reader that stops early drops
+it; the thread that still works on it lets go of it later, and takes Python's lock to do so. Once the interpreter has
+begun to end, a thread that asks for that lock is ended itself, and the process aborts: "terminate called without an
+active exception" (apache/arrow#45214, huggingface/datasets#7357).
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def whole_file(path: Path) -> Generator[Path]:
     except Exception as error:
         # Libraries report what the system refused in words of their own, and without the file's name.
         found = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else found and int(found[1])
+        number = getattr(error, "errno", None) or (found and int(found[1]))
         if number is None or getattr(error, "filename", None) is not None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
@@ -470,13 +470,14 @@ class RunFolder:
         latents: pl.DataFrame | None = None,
     ) -> dict[str, str]:
         """Write one unit's files whole, those that it has, and return their checksums by relative name."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         names = self.shard_names(unit)
         written: list[str] = []
         if activations is not None:
             with whole_file(self.path / names.activations) as temporary:
-                save_file(dict(activations), temporary)
+                # Not `save_file`: that writes to a temporary file of its own, which a killed process leaves for good.
+                temporary.write_bytes(save(dict(activations)))
             written.append(names.activations)
         for name, table in ((names.curves, curves), (names.codes, codes), (names.latents, latents)):
             if table is not None:

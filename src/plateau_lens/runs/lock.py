@@ -13,7 +13,7 @@ from pathlib import Path
 from plateau_lens._errors import RunFolderError
 
 LOCK = ".lock"
-"""An empty file; it stays, since to remove a lock's file is to let two have it."""
+"""An empty file; it stays with a run, since to remove a lock's file is to let two have it."""
 OWNER = ".owner.json"
 
 
@@ -53,6 +53,10 @@ def locked(folder: Path) -> Generator[None]:
         if lock.lock_counter == 1:
             with suppress(OSError):
                 (folder / OWNER).unlink()
+            with suppress(OSError):
+                # Nothing was begun here. Whoever waits for this very file sees that it is gone, and makes another.
+                if [entry.name for entry in folder.iterdir()] == [LOCK]:
+                    (folder / LOCK).unlink()
         lock.release()
 
 
