@@ -3,8 +3,8 @@
     python scripts/hostile_input.py --cases 10000 --out benchmarks/results/hostile-input.json
 
 Cases are drawn by hypothesis: configurations from the schema, ``--set``, prompt files, SAE folders, model folders, run
-folders that were damaged or edited by hand (with and without the checksums put right). Each is a command in a folder of
-its own, and has to end within 10 s and 1 GB either with status 0, or with 1 or 2 and one message. No traceback, no
+folders that were damaged or edited by hand (with the checksums put right). Each is a command in a folder of its own. It
+has to end within 10 s (of the processor) and 1 GB, with status 0, or with 1 or 2 and one message. No traceback, no
 status 3, no file left behind by what was refused, no file of the user's touched.
 
 The model is a tiny one with random weights; of a report those sections are built that print what they are given.
@@ -30,9 +30,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+
 from tiny_run import make_resources
 
 SECONDS, BYTES = 10.0, 2**30
@@ -47,7 +49,7 @@ class Case:
 
     command: list[str]
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    """By name, written over what `copied` has; None is taken away."""
+    """By name, written over what `copied` has."""
     copied: tuple[str, ...] = ()
     """Folders that are there beforehand: ``model``, ``sae``, ``run``."""
     edit: Callable[[Path], None] = lambda _: None
@@ -65,6 +67,7 @@ class Ended:
     status: int
     said: str
     seconds: float
+    """Of the processor: others who use the machine do not count. One that waits is ended after 60 s of the clock."""
     memory: int
     wrong: list[str]
 
@@ -76,13 +79,43 @@ odd_text = st.one_of(
     st.text("abcxyzABC 0123456789_-./:éß漢😀'\"#&*{}[],!%", max_size=12),
     st.text(max_size=20),
     st.sampled_from(
-        ["", " ", "auto", "null", "../..", "/etc/passwd", "~", "a/b", "\x1b[31m", "[bold]x[/bold]", "a" * 300, "\ud800"]
-        + ["nan", "1e400", "0x_", "2024-13-45", "%s{}", "\u202e", "ﷺ" * 50, "\0", "-", "*", "random", "cpu", "cuda:99", "true"]
+        [
+            "",
+            " ",
+            "auto",
+            "null",
+            "../..",
+            "/etc/passwd",
+            "~",
+            "a/b",
+            "\x1b[31m",
+            "[bold]x[/bold]",
+            "a" * 300,
+            "\ud800",
+            "nan",
+            "1e400",
+            "0x_",
+            "2024-13-45",
+            "%s{}",
+            "\u202e",
+            "ﷺ" * 50,
+            "\0",
+            "-",
+            "*",
+            "random",
+            "cpu",
+            "cuda:99",
+            "true",
+        ]
     ),
 )
 # Numbers that are legal and large are no mistake, and take as long as they take.
 odd_numbers = st.one_of(
-    st.integers(-5, 60), st.integers(10**7, 10**30), st.integers(-(10**30), -5), st.floats(), st.sampled_from([1e-320, -0.0])
+    st.integers(-5, 60),
+    st.integers(10**7, 10**30),
+    st.integers(-(10**30), -5),
+    st.floats(),
+    st.sampled_from([1e-320, -0.0]),
 )
 scalars = st.one_of(st.none(), st.booleans(), odd_numbers, odd_text)
 values = st.recursive(
@@ -106,9 +139,72 @@ def keys() -> list[str]:
                 if "$ref" in option:
                     yield from walk(schema["$defs"][option["$ref"].rpartition("/")[2]], f"{at}{key}.")
 
-    listed = ["statistics.ap.threshold", "statistics.ms", "experiments.toward.kinds", "experiments.codes.prompts"]
-    listed += ["kinds.random", "kinds.mine.kind", "responses.l2", "convention", "preset", "experiments.examples.bases"]
+    listed = [
+        "statistics.ap.threshold",
+        "statistics.ms",
+        "experiments.toward.kinds",
+        "experiments.codes.prompts",
+    ]
+    listed += [
+        "kinds.random",
+        "kinds.mine.kind",
+        "responses.l2",
+        "convention",
+        "preset",
+        "experiments.examples.bases",
+    ]
     return [*walk(schema, ""), *listed]
+
+
+def plausible() -> dict[str, st.SearchStrategy[Any]]:
+    """Values that pass for right, by key: they get further than those that are refused for their sort."""
+    from plateau_lens.activations.registry import KINDS
+    from plateau_lens.steps.registry import STATISTICS
+
+    some = functools.partial(st.lists, unique=True, min_size=1)
+    lengths = st.one_of(st.floats(1e-29, 1e29), st.floats(0.01, 10), st.just("auto"))
+    site = st.builds("blocks.{}.hook_resid_{}".format, st.integers(-1, 4), st.sampled_from(["pre", "post"]))
+    statistics = st.dictionaries(
+        st.sampled_from([*STATISTICS.all(), "mine"]),
+        st.one_of(
+            st.just({}), st.fixed_dictionaries({"threshold": odd_numbers}), st.just({"response": "kl"})
+        ),
+    )
+    return {
+        "pairs": st.integers(1, 12),
+        "n_steps": st.integers(10, 40),
+        "seed": st.integers(0, 2**63),
+        "unit_size": st.integers(1, 5),
+        "step_size": lengths,
+        "cut_size": lengths,
+        "site": site,
+        "read_site": site,
+        "prompts.n_ctx": st.integers(2, 70),
+        "prompts.population": st.integers(2, 20),
+        "responses": some(st.sampled_from(["l2", "kl", "js"])),
+        "kinds": some(st.sampled_from([*KINDS.all()]), max_size=4),
+        "statistics": statistics,
+        "schedules": some(st.sampled_from(["absolute", "relative"])),
+        "experiments": some(st.sampled_from(["toward", "from", "at-end", "examples", "codes"]), max_size=3),
+        "experiments.codes.prompts": st.integers(1, 20),
+        "experiments.examples.bases": st.integers(1, 5),
+        "model.dtype": st.sampled_from(["float32", "float64", "bfloat16"]),
+        "model.centre": st.sampled_from([True, False, "auto"]),
+        "model.matmul": st.sampled_from(["full", "tf32", "bfloat16"]),
+        "statistics.ap.threshold": lengths,
+        "report.equivalence_margin": lengths,
+        "report.reconstruction_error": st.one_of(st.none(), lengths),
+        "convention": st.sampled_from(["paper", "notebook"]),
+        "name": odd_text,
+    }
+
+
+def changes(most: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Some keys with values: right ones, mostly, and one of any sort now and then."""
+    fitting = plausible()
+    right = st.sampled_from(sorted(fitting)).flatmap(lambda key: st.tuples(st.just(key), fitting[key]))
+    any_sort = st.tuples(some_key(), values)
+    return st.lists(st.one_of(right, right, right, any_sort), min_size=1, max_size=most).map(dict)
 
 
 def some_key() -> st.SearchStrategy[str]:
@@ -133,7 +229,11 @@ def nested(table: dict[str, Any]) -> dict[str, Any]:
         *above, last = key.split(".")
         at = found
         for part in above:
-            at = at.setdefault(part, {}) if isinstance(at.get(part, {}), dict) else at.__setitem__(part, {}) or at[part]
+            at = (
+                at.setdefault(part, {})
+                if isinstance(at.get(part, {}), dict)
+                else at.__setitem__(part, {}) or at[part]
+            )
         at[last] = value
     return found
 
@@ -158,25 +258,43 @@ def sort(name: str, share: int):
 def configurations(base: dict[str, Any]) -> st.SearchStrategy[Case]:
     """Keys of the schema with values of any sort."""
 
-    def make(changes: dict[str, Any]) -> Case:
-        table = nested({**base, **changes})
+    def make(changed: dict[str, Any]) -> Case:
+        table = nested({**base, **changed})
         return Case(["run", "given.yaml", "--out", "out", "--force"], {"given.yaml": as_yaml(table)})
 
-    return st.dictionaries(some_key(), values, min_size=1, max_size=3).map(make)
+    return changes(4).map(make)
 
 
 @sort("text that is to be YAML", 8)
 def yaml_text(base: dict[str, Any]) -> st.SearchStrategy[Case]:
     """A configuration with bytes put in, taken out, or repeated; or any bytes at all."""
     text = as_yaml(nested(base))
-    odd = [b"&a [*a]", b"!!python/object/apply:os.system [x]", b"\t", b"? ", b"<<: *x\n", b"- ", b"{", b"[" * 200, b"\xff\xfe", b": :"]
+    odd = [
+        b"&a [*a]",
+        b"!!python/object/apply:os.system [x]",
+        b"\t",
+        b"? ",
+        b"<<: *x\n",
+        b"- ",
+        b"{",
+        b"[" * 200,
+        b"\xff\xfe",
+        b": :",
+    ]
 
     def make(at: int, put: bytes, gone: int) -> Case:
         content = text[: at % len(text)] + put + text[at % len(text) + gone :]
         return Case(["run", "given.yaml", "--out", "out", "--force"], {"given.yaml": content})
 
-    changed = st.builds(make, st.integers(0, 10**4), st.one_of(st.binary(max_size=8), st.sampled_from(odd)), st.integers(0, 20))
-    whole = st.binary(max_size=200).map(lambda raw: Case(["run", "given.yaml", "--out", "out"], {"given.yaml": raw}))
+    changed = st.builds(
+        make,
+        st.integers(0, 10**4),
+        st.one_of(st.binary(max_size=8), st.sampled_from(odd)),
+        st.integers(0, 20),
+    )
+    whole = st.binary(max_size=200).map(
+        lambda raw: Case(["run", "given.yaml", "--out", "out"], {"given.yaml": raw})
+    )
     return st.one_of(changed, changed, whole)
 
 
@@ -185,24 +303,37 @@ def assignments(base: dict[str, Any]) -> st.SearchStrategy[Case]:
     """Odd keys and values on the command line."""
     table = as_yaml(nested(base))
     plain = st.one_of(odd_text, values.map(lambda value: as_yaml(value).decode("utf-8", "replace").strip()))
-    assigned = st.builds(lambda key, value: f"{key}={value}", some_key(), plain)
+    odd = st.builds(lambda key, value: f"{key}={value}", some_key(), plain)
+    right = changes(1).map(
+        lambda table: "".join(f"{key}={json.dumps(value)}" for key, value in table.items())
+    )
+    assigned = st.one_of(odd, right, right)
     option = st.sampled_from(["--pairs", "--seed", "--device", "--dtype", "--workers", "--no-such"])
     small = st.one_of(st.integers(-2, 2).map(str), odd_text.filter(lambda text: not text.isdigit()))
 
     def make(given: list[str], more: list[tuple[str, str]]) -> Case:
-        extra = [part for text in given for part in ("--set", text)] + [part for pair in more for part in pair]
+        extra = [part for text in given for part in ("--set", text)] + [
+            part for pair in more for part in pair
+        ]
         # Each of several workers imports everything anew; that is what its own tests are for.
-        extra = ["1" if at and extra[at - 1] == "--workers" and part == "2" else part for at, part in enumerate(extra)]
+        extra = [
+            "1" if at and extra[at - 1] == "--workers" and part == "2" else part
+            for at, part in enumerate(extra)
+        ]
         return Case(["run", "given.yaml", "--out", "out", "--force", *extra], {"given.yaml": table})
 
-    return st.builds(make, st.lists(assigned, min_size=1, max_size=3), st.lists(st.tuples(option, small), max_size=1))
+    return st.builds(
+        make, st.lists(assigned, min_size=1, max_size=3), st.lists(st.tuples(option, small), max_size=1)
+    )
 
 
 @sort("prompt files", 10)
 def prompt_files(base: dict[str, Any]) -> st.SearchStrategy[Case]:
     """Text of any sort, and what is no text."""
     table = {**base, "prompts.source": "prompts.txt"}
-    line = st.one_of(st.text(max_size=60), st.text("ab \t\x00\x1b\u2028\ufeff", max_size=30), st.just("x" * 5000))
+    line = st.one_of(
+        st.text(max_size=60), st.text("ab \t\x00\x1b\u2028\ufeff", max_size=30), st.just("x" * 5000)
+    )
     text = st.lists(line, max_size=25).map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass"))
     ending = st.sampled_from([b"", b"\n", b"\r\n", b"\xff", b"\xef\xbb\xbf", b"\0" * 100])
 
@@ -247,7 +378,11 @@ def _byte_edits(names: list[str]) -> st.SearchStrategy[Callable[[Path], None]]:
             elif how == "header":
                 path.write_bytes(at.to_bytes(8, "little") + content[8:])
             elif how == "swapped":
-                path.write_bytes((folder / names[at % len(names)]).read_bytes() if (folder / names[at % len(names)]).is_file() else b"")
+                path.write_bytes(
+                    (folder / names[at % len(names)]).read_bytes()
+                    if (folder / names[at % len(names)]).is_file()
+                    else b""
+                )
             else:
                 path.unlink()
                 if how == "a folder":
@@ -259,7 +394,18 @@ def _byte_edits(names: list[str]) -> st.SearchStrategy[Callable[[Path], None]]:
 
         return edit
 
-    how = ["flipped", "flipped", "cut", "longer", "header", "swapped", "gone", "a folder", "a link", "a circle"]
+    how = [
+        "flipped",
+        "flipped",
+        "cut",
+        "longer",
+        "header",
+        "swapped",
+        "gone",
+        "a folder",
+        "a link",
+        "a circle",
+    ]
     return st.builds(make, st.sampled_from(names), st.sampled_from(how), st.integers(0, 10**6))
 
 
@@ -273,7 +419,12 @@ def sae_folders(base: dict[str, Any]) -> st.SearchStrategy[Case]:
     table = as_yaml(nested({**base, "sae.source": "sae"}))
 
     def make(edit: Callable[[Path], None]) -> Case:
-        return Case(["run", "given.yaml", "--out", "out", "--force"], {"given.yaml": table}, ("sae",), _in("sae", edit))
+        return Case(
+            ["run", "given.yaml", "--out", "out", "--force"],
+            {"given.yaml": table},
+            ("sae",),
+            _in("sae", edit),
+        )
 
     return st.one_of(_json_edits("cfg.json"), _byte_edits(["cfg.json", "sae_weights.safetensors"])).map(make)
 
@@ -282,10 +433,18 @@ def sae_folders(base: dict[str, Any]) -> st.SearchStrategy[Case]:
 def model_folders(base: dict[str, Any]) -> st.SearchStrategy[Case]:
     """Configuration, weights or tokenizer of the model damaged."""
     table = as_yaml(nested({**base, "model.source": "model"}))
-    names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+    names = [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ]
 
     def make(edit: Callable[[Path], None], check: bool) -> Case:
-        command = ["check", "model", "--n-ctx", "4"] if check else ["run", "given.yaml", "--out", "out", "--force"]
+        command = (
+            ["check", "model", "--n-ctx", "4"] if check else ["run", "given.yaml", "--out", "out", "--force"]
+        )
         return Case(command, {"given.yaml": table}, ("model",), _in("model", edit))
 
     edits = st.one_of(_json_edits("config.json"), _json_edits("tokenizer_config.json"), _byte_edits(names))
@@ -295,8 +454,19 @@ def model_folders(base: dict[str, Any]) -> st.SearchStrategy[Case]:
 FILES = ["config.yaml", "manifest.json", "manifest.jsonl", "prompts.parquet", "steps.parquet", "report.html"]
 FILES += [f"{part}/part-{unit:05d}.parquet" for part in ("curves", "codes") for unit in (0, 1)]
 FILES += ["activations/part-00000.safetensors", "latents/part-00002.parquet", ".lock"]
-COMMANDS = [["report", "run"], ["report", "run"], ["check", "run"], ["check", "run"], ["measure", "run"], ["run", "run", "--force"]]
-COMMANDS += [["claims", "run"], ["measure", "run", "--set", "statistics.ap.threshold=0.5"], ["compare", "run", "whole"]]
+COMMANDS = [
+    ["report", "run"],
+    ["report", "run"],
+    ["check", "run"],
+    ["check", "run"],
+    ["measure", "run"],
+    ["run", "run", "--force"],
+]
+COMMANDS += [
+    ["claims", "run"],
+    ["measure", "run", "--set", "statistics.ap.threshold=0.5"],
+    ["compare", "run", "whole"],
+]
 COMMANDS += [["run", "run", "--force", "--pairs", "5"]]
 
 
@@ -324,8 +494,22 @@ def edited_runs(base: dict[str, Any]) -> st.SearchStrategy[Case]:
 
         return Case(command, {}, ("run", "whole"), edit, what=f"{of}: {key} = {value!r:.100}")
 
-    inside = st.sampled_from(["shards", "files", "report", "format", "finished", "measuring", "seed", "versions", "fit", "sae"])
-    inside |= st.sampled_from(["request", "seconds", "started", "machine", "plugins", "measured_again", "population", "prompts", "model"])
+    inside = st.sampled_from(
+        ["shards", "files", "report", "format", "finished", "measuring", "seed", "versions", "fit", "sae"]
+    )
+    inside |= st.sampled_from(
+        [
+            "request",
+            "seconds",
+            "started",
+            "machine",
+            "plugins",
+            "measured_again",
+            "population",
+            "prompts",
+            "model",
+        ]
+    )
     of = st.sampled_from(["manifest", "manifest", "request", "config.yaml", "shards"])
     return st.builds(make, st.one_of(inside, some_key()), values, of, st.sampled_from(COMMANDS))
 
@@ -362,8 +546,8 @@ def nested_over(table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 # -- running them ------------------------------------------------------------------------------------------
 
 
-class Field:
-    """Where cases are run: resources made once, a folder each."""
+class Field(contextlib.ExitStack):
+    """Where cases are run: resources made once, a folder each. At its end the library is as it was."""
 
     def __init__(self, work: Path):
         import torch
@@ -372,15 +556,20 @@ class Field:
         from plateau_lens.execution import prepare
         from plateau_lens.report import build
 
+        super().__init__()
+        self.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)
         self.work, self.at = work, work / "case"
         self.base = make_resources(work)
-        every = build.SECTIONS.all()
-        build.SECTIONS.all = lambda: {name: each for name, each in every.items() if name in SECTIONS}
+        sections = {name: each for name, each in build.SECTIONS.all().items() if name in SECTIONS}
+        self.enter_context(mock.patch.object(build.SECTIONS, "all", return_value=sections))
         # What is asked of the same model, and sampled from it, is the same in thousands of cases.
         load_model, load_prompts = prepare.load_model, prepare.load_prompts
         ours = functools.cache(load_model)
-        prepare.load_model = lambda source, **how: (ours if source == self.base["model.source"] else load_model)(source, **how)
+
+        def loaded_once(source: str, **how: Any) -> Any:
+            return (ours if source == self.base["model.source"] else load_model)(source, **how)
+
         samples: dict[Any, Any] = {}
 
         def sampled(loaded: Any, source: str, **how: Any) -> Any:
@@ -391,13 +580,13 @@ class Field:
                 samples[key] = load_prompts(loaded, source, **how)
             return samples[key]
 
-        prepare.load_prompts = sampled
+        self.enter_context(mock.patch.object(prepare, "load_model", loaded_once))
+        self.enter_context(mock.patch.object(prepare, "load_prompts", sampled))
         config = work / "base.yaml"
         config.write_bytes(as_yaml(nested(self.base)))
-        for name in ("run", "whole"):
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                status = invoke(["run", str(config), "--out", str(work / name), "--force"])
-            assert status == 0
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert invoke(["run", str(config), "--out", str(work / "run"), "--force"]) == 0
+        shutil.copytree(work / "run", work / "whole")
 
     def try_out(self, case: Case) -> Ended:
         """Run a case in a folder of its own, and look at what it left."""
@@ -417,11 +606,15 @@ class Field:
         before = _files(self.at)
         out, err = io.StringIO(), io.StringIO()
         Path("/proc/self/clear_refs").write_text("5")  # the peak is of what comes
-        began, since = _memory("VmRSS"), time.monotonic()
+        began, since = _memory("VmRSS"), time.process_time()
         back = Path.cwd()
         os.chdir(self.at)
         try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _no_longer_than(6 * SECONDS):
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+                _no_longer_than(6 * SECONDS),
+            ):
                 status = invoke(case.command)
         except BaseException as error:  # nothing may come out of it, be it Ctrl-C
             if isinstance(error, KeyboardInterrupt):
@@ -429,13 +622,20 @@ class Field:
             status, err = 99, io.StringIO(f"{type(error).__name__} came out: {error}")
         finally:
             os.chdir(back)
-        seconds, memory = time.monotonic() - since, max(0, _memory("VmHWM") - began)
+        seconds, memory = time.process_time() - since, max(0, _memory("VmHWM") - began)
         said = err.getvalue()
         wrong = list(self._wrong(case, status, said, seconds, memory, before, mine))
         return Ended(status, said, seconds, memory, wrong)
 
     def _wrong(
-        self, case: Case, status: int, said: str, seconds: float, memory: int, before: set[str], mine: dict[str, bytes]
+        self,
+        case: Case,
+        status: int,
+        said: str,
+        seconds: float,
+        memory: int,
+        before: set[str],
+        mine: dict[str, bytes],
     ) -> Iterator[str]:
         if status not in (0, 1, 2):
             yield f"status {status}: {said[-1500:]}"
@@ -455,19 +655,27 @@ class Field:
                 yield f"{name}, the user's own, was touched"
         new = _files(self.at) - before
         began = (self.at / "out" / "manifest.json").exists()
-        of_a_run = {name for name in new if name.split("/")[0] in (["run"] if "run" in case.copied else ["out"] if began else [])}
+        of_a_run = {
+            name
+            for name in new
+            if name.split("/")[0] in (["run"] if "run" in case.copied else ["out"] if began else [])
+        }
         left = {name for name in new - of_a_run} | {name for name in new if name.endswith(".tmp")}
         if status and left:
             yield f"left behind: {sorted(left)}"
 
 
 def _files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() or path.is_symlink()
+    }
 
 
 def _memory(which: str) -> int:
     """Of this process, in bytes."""
-    found = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    found = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which)
+    )
     return int(found.split()[1]) * 1024
 
 
@@ -491,13 +699,36 @@ def try_sort(where: Field, name: str, cases: int, *, start: int, tell: Callable[
 
     @seed(start)
     @settings(
-        max_examples=cases, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=cases,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(make(where.base))
     def every(case: Case) -> None:
         tell(case, where.try_out(case))
 
     every()
+
+
+def count(where: Field, name: str, cases: int, *, start: int, show: bool) -> dict[str, Any]:
+    """Run a sort's cases; print what is wrong, and return how many ended how."""
+    ended: Counter[str] = Counter()
+    longest, most = 0.0, 0
+
+    def tell(case: Case, found: Ended) -> None:
+        nonlocal longest, most
+        longest, most = max(longest, found.seconds), max(most, found.memory)
+        ended["wrong" if found.wrong else f"status {found.status}"] += 1
+        if show:
+            print(f"{found.status} {case!r:.300}\n    {found.said:.300}", flush=True)
+        for line in found.wrong:
+            print(f"--- {name}: {case!r:.600}\n    {line}", flush=True)
+
+    try_sort(where, name, cases, start=start, tell=tell)
+    row = {"cases": name, "tried": sum(ended.values()), **dict(sorted(ended.items()))}
+    return {**row, "longest_seconds": round(longest, 2), "most_megabytes": round(most / 2**20)}
 
 
 def main() -> None:
@@ -510,30 +741,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the counts here, as JSON")
     asked = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    n_wrong = 0
-    with tempfile.TemporaryDirectory() as work:
-        where = Field(Path(work).resolve())
+    with tempfile.TemporaryDirectory() as work, Field(Path(work).resolve()) as where:
         for name in asked.sorts.split(","):
-            ended: Counter[str] = Counter()
-            longest, most = 0.0, 0
-
-            def tell(case: Case, found: Ended) -> None:
-                nonlocal longest, most, n_wrong
-                longest, most = max(longest, found.seconds), max(most, found.memory)
-                ended["wrong" if found.wrong else f"status {found.status}"] += 1
-                if asked.show:
-                    print(f"{found.status} {case!r:.300}\n    {found.said:.300}", flush=True)
-                for line in found.wrong:
-                    n_wrong += 1
-                    print(f"--- {name}: {case!r:.600}\n    {line}", flush=True)
-
-            try_sort(where, name, asked.cases * SORTS[name][0] // 100, start=asked.seed, tell=tell)
-            row = {"cases": name, "tried": sum(ended.values()), **dict(sorted(ended.items()))}
-            rows.append({**row, "longest_seconds": round(longest, 2), "most_megabytes": round(most / 2**20)})
+            cases = asked.cases * SORTS[name][0] // 100
+            rows.append(count(where, name, cases, start=asked.seed, show=asked.show))
             print(rows[-1], flush=True)
     if asked.out:
         asked.out.write_text(json.dumps({"seed": asked.seed, "rows": rows}, indent=1) + "\n")
-    sys.exit(bool(n_wrong))
+    sys.exit(any("wrong" in row for row in rows))
 
 
 if __name__ == "__main__":

@@ -137,6 +137,8 @@ def test_a_terminal_that_knows_ascii_alone(finished: RunFolder) -> None:
         '{"format": 2, "files": 3}',
         '{"format": 2, "request": []}',
         '{"format": 2, "seconds": "long"}',
+        '{"format": 2, "population": 7}',
+        '{"format": 2, "finished": 7}',
         "[" * 100_000,
         "\0",
         '{"format": 2, "name": "\\ud800"}',
