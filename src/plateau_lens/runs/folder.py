@@ -21,7 +21,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -494,6 +494,12 @@ class RunFolder:
             f"codes/part-{unit:05d}.parquet",
             f"latents/part-{unit:05d}.parquet",
         )
+
+    def strays(self, entered: Container[str]) -> list[Path]:
+        """Files under the names of shards that are not entered: of fewer pairs, or written and not entered any more."""
+        found = (path for part in PARTS for path in (self.path / part).glob("part-*"))
+        named = ((path, path.relative_to(self.path).as_posix()) for path in found)
+        return [path for path, name in named if _SHARD.fullmatch(name) and name not in entered]
 
     def whole_shards(self, checksums: Mapping[str, str]) -> set[int]:
         """Units whose files are all there and match their checksums; the rest has to be computed (again)."""
