@@ -6,8 +6,11 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -62,8 +65,33 @@ def test_a_library_that_tells_what_the_system_refused_in_its_own_words(tmp_path:
         raise pl.exceptions.ComputeError("write failed: No space left on device (os error 28)")
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == str(tmp_path / "a.parquet")
+    # As polars says it where it cannot open a file: an OSError, and without a number.
+    with pytest.raises(OSError, match="Input/output") as caught, whole_file(tmp_path / "a.parquet"):
+        raise OSError("Input/output error (os error 5): /elsewhere")
+    assert caught.value.errno == errno.EIO
     with pytest.raises(pl.exceptions.ComputeError), whole_file(tmp_path / "a.parquet"):
         raise pl.exceptions.ComputeError("a defect of ours")
+
+
+def test_activations_are_written_into_the_temporary_file_that_was_made(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that puts a file of its own in its place leaves that one behind, under any name, when it is killed."""
+    made: list[int] = []
+    synced: list[int] = []
+    make = tempfile.mkstemp
+
+    def making(**options: Any) -> tuple[int, str]:
+        handle, name = make(**options)
+        made.append(os.fstat(handle).st_ino)
+        return handle, name
+
+    monkeypatch.setattr("plateau_lens.runs.folder.tempfile.mkstemp", making)
+    monkeypatch.setattr(
+        "plateau_lens.runs.folder.os.fsync", lambda handle: synced.append(os.fstat(handle).st_ino)
+    )
+    finished.write_shard(1, {"pair": np.arange(6)})
+    assert synced == made
 
 
 def test_memory_that_does_not_suffice(
@@ -109,6 +137,8 @@ def test_a_terminal_that_knows_ascii_alone(finished: RunFolder) -> None:
         '{"format": 2, "files": 3}',
         '{"format": 2, "request": []}',
         '{"format": 2, "seconds": "long"}',
+        '{"format": 2, "population": 7}',
+        '{"format": 2, "finished": 7}',
         "[" * 100_000,
         "\0",
         '{"format": 2, "name": "\\ud800"}',

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from finished_runs import write_finished
 from plateau_lens import RunFolder, RunFolderError
 from plateau_lens.cli import invoke
 from plateau_lens.execution.step_values import measure_again
-from plateau_lens.runs.lock import locked
+from plateau_lens.runs.lock import STALE, locked
 
 
 @pytest.fixture
@@ -126,7 +129,7 @@ class TestLock:
         import sys
 
         code = (
-            "import sys\nfrom pathlib import Path\nfrom plateau_lens.runs.lock import locked\n"
+            "import sys\nfrom pathlib import Path\nfrom plateau_lens.runs.lock import STALE, locked\n"
             "with locked(Path(sys.argv[1])):\n    print('mine', flush=True)\n    sys.stdin.read()\n"
         )
         command = [sys.executable, "-c", code, str(finished.path)]
@@ -144,6 +147,47 @@ class TestLock:
         with locked(tmp_path):
             assert (tmp_path / ".owner.json").exists()
         assert not (tmp_path / ".owner.json").exists()
+
+    def test_an_owner_on_another_machine_is_told_by_its_signs_of_life(self, finished: RunFolder) -> None:
+        """As on a file system that keeps locks to each machine: the lock is free, and the folder is not."""
+        owner = finished.path / ".owner.json"
+        owner.write_text('{"process": 7, "host": "elsewhere", "since": "noon"}')
+        wanted = r"was being written by process 7 on elsewhere since noon, .* last sign of life \d s ago"
+        with pytest.raises(RunFolderError, match=wanted):
+            measure_again(finished, {})
+        assert owner.exists(), "it is the other's"
+        past = time.time() - STALE - 1
+        os.utime(owner, (past, past))
+        measure_again(finished, {})
+        assert not owner.exists()
+
+    def test_an_owner_on_this_machine_that_has_no_lock_is_dead(self, finished: RunFolder) -> None:
+        for text in (
+            json.dumps({"process": 7, "host": socket.gethostname(), "since": "noon"}),
+            "[]",
+            "no JSON",
+        ):
+            (finished.path / ".owner.json").write_text(text)
+            measure_again(finished, {})
+
+    def test_an_owner_gives_signs_of_life(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("plateau_lens.runs.lock.BEAT", 0.01)
+        owner = tmp_path / ".owner.json"
+        with locked(tmp_path), locked(tmp_path):
+            os.utime(owner, (0, 0))
+            until = time.monotonic() + 5
+            while owner.stat().st_mtime == 0 and time.monotonic() < until:
+                time.sleep(0.01)
+            assert owner.stat().st_mtime > 0
+
+    def test_nothing_is_left_where_nothing_was_begun(self, tmp_path: Path) -> None:
+        with locked(tmp_path):
+            pass
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "config.yaml").write_text("")
+        with locked(tmp_path):
+            pass
+        assert (tmp_path / ".lock").exists()
 
     def test_what_a_killed_writer_left_half_is_taken_away(self, finished: RunFolder) -> None:
         halves = [

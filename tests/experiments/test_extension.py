@@ -115,6 +115,30 @@ def test_an_extension_that_is_cut_short_is_no_finished_run_and_goes_on(
     assert computed == [1, 2, 3, 4, 5]
 
 
+def test_an_extension_that_ends_before_old_shards_are_gone_takes_them_away_later(
+    copied: RunFolder,
+    eight: RunFolder,
+    configure: Callable[..., RunConfig],
+    resources: Resources,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The manifest knows them no more by then."""
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "strays", killed)
+        with pytest.raises(KeyboardInterrupt):
+            compute(configure(pairs=8), copied.path, resources=resources)
+    own = copied.path / "curves" / "part-of-mine.txt"
+    own.write_text("mine")
+    extended = compute(configure(pairs=8), copied.path, resources=resources)
+    assert own.read_text() == "mine"
+    own.unlink()
+    assert content(extended) == content(eight)
+
+
 def test_fewer_pairs_than_there_are_would_lose_some_and_are_refused(
     eight: RunFolder, configure: Callable[..., RunConfig], resources: Resources
 ) -> None:

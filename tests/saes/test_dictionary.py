@@ -168,6 +168,17 @@ def test_a_broken_folder(tiny_sae_folder: Path, tmp_path: Path, file: str):
         load_dictionary(str(folder))
 
 
+def test_a_configuration_that_does_not_fit_its_weights(
+    tiny_sae_folder: Path, tmp_path: Path, edit_json: Callable[..., None]
+):
+    folder = shutil.copytree(tiny_sae_folder, tmp_path / "sae")
+    edit_json(folder / "cfg.json", apply_b_dec_to_input=None)
+    with pytest.raises(
+        ResourceError, match=r"encodes nothing: TypeError: .*; its configuration does not fit"
+    ):
+        load_dictionary(str(folder))
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense"])
 def test_a_broken_sparsity_file(tiny_sae_with_sparsity_folder: Path, tmp_path: Path, content: bytes):
     folder = Path(shutil.copytree(tiny_sae_with_sparsity_folder, tmp_path / "sae"))

@@ -202,8 +202,8 @@ def _compute(
     # First of all files: a folder without it would be a stranger's, and nobody's to go on with.
     folder.write_manifest(manifest, files=())
     # Those of fewer pairs, or of curves that were damaged, are not to be taken for those of what comes.
-    for stale in ("steps.parquet", *(name for name in found.get("shards", {}) if name not in checksums)):
-        (folder.path / stale).unlink(missing_ok=True)
+    for stale in (folder.path / "steps.parquet", *folder.strays(checksums)):
+        stale.unlink(missing_ok=True)
     folder.write_text("config.yaml", configuration.dump(prepared.config))
     _write_prompts(folder, units, prepared.tokens, prepared.text)
     folder.write_manifest(manifest)

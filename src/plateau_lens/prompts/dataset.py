@@ -24,6 +24,7 @@ from jaxtyping import Int64
 from plateau_lens._errors import ResourceError, nearest
 from plateau_lens.models.hub import HubUnreachableError, attempt, dataset_commit, offline
 from plateau_lens.models.wheel import cache_root
+from plateau_lens.prompts.let_go import let_go_before_the_end
 
 if TYPE_CHECKING:
     from plateau_lens.models.sources import LoadedModel
@@ -206,7 +207,7 @@ def _rows(source: DatasetSource, commit: str) -> Generator[Iterable[dict[str, An
     with quiet():
         import datasets
 
-        with _patient_for_seconds():
+        with _patient_for_seconds(), let_go_before_the_end():
             yield datasets.load_dataset(source.name, split=source.split, revision=commit, streaming=True)
 
 

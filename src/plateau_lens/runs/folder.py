@@ -22,7 +22,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,7 +73,7 @@ def whole_file(path: Path) -> Generator[Path]:
     except Exception as error:
         # Libraries report what the system refused in words of their own, and without the file's name.
         found = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else found and int(found[1])
+        number = getattr(error, "errno", None) or (found and int(found[1]))
         if number is None or getattr(error, "filename", None) is not None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
@@ -474,13 +474,14 @@ class RunFolder:
         latents: pl.DataFrame | None = None,
     ) -> dict[str, str]:
         """Write one unit's files whole, those that it has, and return their checksums by relative name."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         names = self.shard_names(unit)
         written: list[str] = []
         if activations is not None:
             with whole_file(self.path / names.activations) as temporary:
-                save_file(dict(activations), temporary)
+                # Not `save_file`: that writes to a temporary file of its own, which a killed process leaves for good.
+                temporary.write_bytes(save(dict(activations)))
             written.append(names.activations)
         for name, table in ((names.curves, curves), (names.codes, codes), (names.latents, latents)):
             if table is not None:
@@ -497,6 +498,12 @@ class RunFolder:
             f"codes/part-{unit:05d}.parquet",
             f"latents/part-{unit:05d}.parquet",
         )
+
+    def strays(self, entered: Container[str]) -> list[Path]:
+        """Files under the names of shards that are not entered: of fewer pairs, or written and not entered any more."""
+        found = (path for part in PARTS for path in (self.path / part).glob("part-*"))
+        named = ((path, path.relative_to(self.path).as_posix()) for path in found)
+        return [path for path, name in named if _SHARD.fullmatch(name) and name not in entered]
 
     def whole_shards(self, checksums: Mapping[str, str]) -> set[int]:
         """Units whose files are all there and match their checksums; the rest has to be computed (again)."""

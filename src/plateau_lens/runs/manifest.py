@@ -34,10 +34,20 @@ class _Entry(BaseModel):
     engine_seconds: float = 0.0
 
 
+class _Population(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    outliers: int = 0
+
+
 class _Manifest(_Entry):
     """Entries that the library reads; there are more."""
 
     format: int
+    started: str = ""
+    finished: str = ""
+    measuring: str | None = ""
+    population: _Population = _Population()
     request: dict[str, Any] = {}
     files: dict[Inside, str] = {}
     report: dict[Inside, str] = {}

@@ -333,6 +333,13 @@ def _dictionary(
         raise ResourceError(
             f"the SAE {source!r} has weights that are NaN or infinite ({broken}); fetch it again, or choose another"
         )
+    try:
+        sae.decode(sae.encode(torch.zeros(1, sae.cfg.d_in).to(sae.W_dec)))
+    except Exception as error:  # a configuration that SAELens takes, and does not look at until here
+        raise ResourceError(
+            f"the SAE {source!r} encodes nothing: {type(error).__name__}: {error}; its configuration does not fit its "
+            "weights: fetch it again, or choose another"
+        ) from error
     if log10_frequency is not None and not bool((log10_frequency <= 1e-3).all()):
         raise ResourceError(
             f"the SAE {source!r} ships firing frequencies that are no log10 of shares (NaN, or above 0); remove the "
