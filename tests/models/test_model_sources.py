@@ -180,3 +180,8 @@ def test_code_of_a_model_folders_own_is_never_run(copy_of_model: Path, edit_json
     )
     assert str(copy_of_model) in refusal(str(copy_of_model))
     assert not ran.exists()
+
+
+def test_a_name_that_cannot_be_a_hub_id() -> None:
+    with pytest.raises(ResourceError, match="is no model folder, and cannot be a hub id; legal: "):
+        load_model("_😀yA8{#")

@@ -92,8 +92,15 @@ def load_model(
     elif source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise ResourceError(f"no model folder at {source!r}; {_LEGAL}")
     else:
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+
         from plateau_lens.models.hub import model_folder
 
+        try:
+            validate_repo_id(source)
+        except HFValidationError:
+            raise ResourceError(f"{source!r} is no model folder, and cannot be a hub id; {_LEGAL}") from None
         try:
             folder = model_folder(source, revision)
         except ResourceError as error:
