@@ -15,11 +15,17 @@ from plateau_lens.report import run_data
 from plateau_lens.report.build import build_report
 from plateau_lens.report.figures import controls as figure
 
+SMALL: dict[str, Any] = {
+    "kinds": ("model-generated", "random", "synthetic-structured"),
+    "responses": ("l2",),
+    "schedules": ("relative",),
+}
+
 
 def test_a_report_reads_no_table_of_all_curves_or_steps(
     run_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = write_hills(run_path, pairs=6)
+    folder = write_hills(run_path, pairs=6, **SMALL)
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("read whole")
@@ -30,7 +36,7 @@ def test_a_report_reads_no_table_of_all_curves_or_steps(
 
 
 def test_no_more_than_two_kinds_of_curves_are_held(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write_hills(run_path, pairs=6, experiments=("toward", "from"))
+    folder = write_hills(run_path, pairs=6, experiments=("toward", "from"), **SMALL)
     arrays: list[weakref.ref[np.ndarray]] = []
     held: list[int] = []
     real = run_data.RunData._curves_of
