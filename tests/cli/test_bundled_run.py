@@ -31,8 +31,8 @@ def bundled_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("bundled") / "run"
     options = ["--pairs", str(PAIRS), "--set", "unit_size=1", "--set", "examples={bases: 1, targets: 2}"]
     options += ["--set", "experiments.codes.prompts=20"]
-    # Fewer than a run has by default, and still more than the dimensions that a covariance is fitted in.
-    options += ["--set", "experiments.at-end.fitted_to=600"]
+    # Every prompt that random is fitted to at the end goes through the whole model.
+    options += ["--set", "experiments.at-end.fitted_to=64"]
     assert invoke(["run", "smollm2-135m", "--out", str(out), *options]) == 0
     return RunFolder.open(out)
 
