@@ -217,3 +217,26 @@ def test_threads_leave_nothing_behind_and_get_the_same(make_tiny_model: Callable
     assert not errors, errors[0]
     assert not [name for name, module in model.named_modules() if "forward" in module.__dict__]
     assert model.config._attn_implementation == attention
+
+
+@pytest.mark.parametrize(
+    ("architecture", "key", "value"),
+    [("gemma2", "final_logit_softcapping", 0.5), ("llama", "rms_norm_eps", 0.9)],
+)
+def test_a_changed_configuration_is_noticed(
+    architecture: str, key: str, value: float, make_tiny_model: Callable[..., Any]
+):
+    engine = proven(make_tiny_model, architecture)
+    proved = len(engine.proofs)
+    prefix, points = engine.prefix(TOKENS), points_of(engine)
+    setattr(engine.model.config, key, value)
+    with pytest.raises(EngineError, match="the configuration changed"):
+        engine.respond(prefix, points)
+    assert_right(engine)
+    assert len(engine.proofs) >= proved
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_compiled_model_is_driven(architecture: str, make_tiny_model: Callable[..., Any]):
+    engine = SuffixEngine(torch.compile(make_tiny_model(architecture), backend="eager"))
+    assert_right(engine)

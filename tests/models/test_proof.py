@@ -177,6 +177,23 @@ def test_blocks_that_depend_on_the_batch_are_refused(make_tiny_model: Callable[.
     assert len(careful.respond(careful.prefix(tokens), points)["l2"]) == 6
 
 
+def test_more_rows_or_more_tokens_than_were_proved_are_proved_again(make_tiny_model: Callable[..., Any]):
+    model = make_tiny_model("llama")
+    model.model.layers[2].mlp = Capacity(model.model.layers[2].mlp)
+    engine = SuffixEngine(model, max_rows=1000)
+    tokens = prompts(5, n_ctx=8)
+    points = paths(engine.site_activations(tokens))
+    # Three pairs of ten points fit into 40 tokens, five do not, though that is less than twice as many.
+    engine.respond(engine.prefix(tokens[:3]), points[:3])
+    with pytest.raises(EngineError, match="with 5 prompts at once"):
+        engine.respond(engine.prefix(tokens), points)
+    # Three pairs of four points are few rows, but their prefixes of 19 tokens are 57.
+    longer = prompts(3, n_ctx=20)
+    few = paths(engine.site_activations(longer))[:, :4]
+    with pytest.raises(EngineError, match="with 3 prompts at once"):
+        engine.respond(engine.prefix(longer), few)
+
+
 def test_the_same_lengths_and_rows_are_proved_once(
     make_tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ):

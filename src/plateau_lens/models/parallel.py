@@ -98,7 +98,9 @@ class ParallelSteps:
         """The decoder, or the model if it is to be run ``by`` that, over whole prompts, with its own attention."""
         arguments.setdefault("use_cache", False)
         with fused.fused(self._activations), self.products.computing():
-            return (by or self.decoder)(input_ids=tokens, attention_mask=torch.ones_like(tokens), **arguments)
+            return (self.decoder if by is None else by)(
+                input_ids=tokens, attention_mask=torch.ones_like(tokens), **arguments
+            )
 
     def site_activations(self, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_model"]:
         """Last-token activations at the site, float32 or wider; later blocks are not run."""

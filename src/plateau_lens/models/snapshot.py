@@ -29,6 +29,8 @@ class Snapshot:
         self._modules = list(model.modules())
         self._seen = [_seen(module) for module in self._modules]
         self._everywhere = _hooks_everywhere()
+        configs = {id(c): c for m in self._modules if (c := m.__dict__.get("config")) is not None}
+        self._configs = [(c, dict(vars(c))) for c in configs.values() if hasattr(c, "__dict__")]
         # What is seen of a tensor begins with its id, which is its own for as long as it lives.
         self._tensors = [weakref.ref(tensor) for module in self._modules for _, tensor in _tensors(module)]
 
@@ -36,6 +38,8 @@ class Snapshot:
         """What is otherwise than at that moment, in a few words; empty if nothing is."""
         if _hooks_everywhere() != self._everywhere:
             return "hooks on all modules were added or removed"
+        if any(vars(config) != seen for config, seen in self._configs):
+            return "the configuration changed"
         for module, seen in zip(self._modules, self._seen, strict=True):
             if _seen(module) != seen:
                 return self._told(module, seen)
@@ -68,7 +72,7 @@ def _seen(module: nn.Module) -> tuple[Hashable, ...]:
     own = module.__dict__
     # A module is equal to itself alone, and a hook's number is given once.
     return (
-        own["training"],
+        module.training,
         _acting(own["_forward_hooks"]),
         _acting(own["_forward_pre_hooks"]),
         own.get("forward"),

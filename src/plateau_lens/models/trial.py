@@ -192,8 +192,10 @@ class Trial:
             ResourceError: if there is not memory enough.
         """
         n_points = max(n_points, _UNLIKE)
-        # Twice the rows are no other case, and what fits free memory is a few more now and a few less then.
-        more_rows = n_pairs * n_points > 2 * max(proof.n_pairs * proof.n_points for proof in self.proofs)
+        # The tokens of a pass, steps or prefix: blocks that depend on how many there are do so at any number.
+        more_rows = n_pairs * max(n_points, n_ctx - 1) > max(
+            proof.n_pairs * max(proof.n_points, proof.n_ctx - 1) for proof in self.proofs
+        )
         known = any(proof.n_ctx == n_ctx and proof.n_points >= n_points for proof in self.proofs)
         if known and not more_rows:
             return
@@ -217,6 +219,7 @@ class Trial:
         tokens, learnt_in = self._tokens(1, n_ctx), self._least
         for self._least in dict.fromkeys((learnt_in, torch.float64)):
             if self._least != learnt_in and not has_float64(self.steps.device):
+                self._least = learnt_in
                 break
             try:
                 with quiet(), self._widened():
