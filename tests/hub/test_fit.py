@@ -6,8 +6,9 @@ import pytest
 
 from plateau_lens._errors import ResourceError
 from plateau_lens.execution.prepare import load_resources, prepare
+from plateau_lens.models.sites import HOOKS
 from plateau_lens.runs.config import load_config
-from plateau_lens.saes.fit import RunFacts, boundary, fit, same_model
+from plateau_lens.saes.fit import RunFacts, depth, fit, same_model
 
 TRAINED = {
     "model_name": "gpt2-small",
@@ -107,19 +108,22 @@ def test_names_of_models(one, other, same):
 
 
 @pytest.mark.parametrize(
-    ("hook", "gap"),
+    ("hook", "same"),
     [
-        ("blocks.0.hook_resid_pre", 0),
-        ("blocks.0.hook_resid_post", 1),
-        ("blocks.1.hook_resid_pre", 1),
-        ("transformer.h.0", 1),
-        ("model.layers.11", 12),
-        ("blocks.1.hook_mlp_out", None),
-        ("blocks.1.attn.hook_z", None),
+        ("blocks.0.hook_resid_post", "blocks.1.hook_resid_pre"),
+        ("transformer.h.0", "blocks.0.hook_resid_post"),
+        ("model.layers.11", "resid_pre.12"),
+        ("blocks.1.hook_mlp_out", "mlp_out.1"),
     ],
 )
-def test_gaps_between_blocks(hook, gap):
-    assert boundary(hook) == gap
+def test_names_of_one_place(hook, same):
+    assert depth(hook) == depth(same) is not None
+
+
+def test_places_that_are_not_one():
+    names = [f"blocks.{block}.{hook}" for block in (0, 1) for hook in HOOKS[:-1]]
+    assert len({depth(name) for name in names}) == len(names)
+    assert depth("blocks.1.attn.hook_z") is None
 
 
 def test_a_run_stops_or_is_forced(tiny_model_folder, tiny_sae_folder):

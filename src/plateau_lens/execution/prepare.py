@@ -25,7 +25,7 @@ from plateau_lens.models.sites import Site
 from plateau_lens.models.sources import LoadedModel, load_model
 from plateau_lens.models.suffix import SuffixEngine
 from plateau_lens.prompts.sources import Prompts, load_prompts
-from plateau_lens.responses.registry import RESPONSES
+from plateau_lens.responses.registry import RESPONSES, Response
 from plateau_lens.runs.config import RunConfig
 from plateau_lens.runs.plugins import digests
 from plateau_lens.runs.yaml_reading import plain
@@ -247,14 +247,21 @@ def _resolve(
         if parameters["site"] is not None:
             parameters["site"] = str(resources.engine_at(parameters["site"]).site)
     responses = RESPONSES.make(config.responses)
-    read_site = str(engine.read_site)
-    table["responses"] = written_out({label: each.resolve(read_site) for label, each in responses.items()})
+    table["responses"] = written_out(
+        {label: each.resolve(_read_at(each, engine)) for label, each in responses.items()}
+    )
     for parameters in table["kinds"].values():
         if parameters.get("top_cosine") == "measured":
             parameters["top_cosine"] = top_cosine
     if config.step_size == "auto":
         table["step_size"] = float(f"{typical_distance(population) / 100:.6g}")
     return RunConfig.model_validate(plain(table, "the configuration as resolved"))
+
+
+def _read_at(response: Response, engine: SuffixEngine) -> str:
+    """The full name of where a response reads, if it reads the stream."""
+    name = str(engine.read_site) if response.read_site == "auto" else response.read_site
+    return str(Site.parse(name, n_blocks=len(engine.blocks)))
 
 
 def typical_distance(population: Population) -> float:

@@ -47,9 +47,7 @@ class Alone:
 
         def run(rows: slice) -> Behind:
             with (
-                interventions.replaced_at(
-                    steps.blocks, steps.site.boundary, pushed[rows], position=-1
-                ) as pushing,
+                steps.stream.replaced(steps.site, pushed[rows], position=-1) as pushing,
                 interventions.read_output(steps.blocks[last.block], position=-1) as reading,
             ):
                 logits = steps.whole(prompts[rows], by=steps.model, **arguments).logits[:, -1]

@@ -78,7 +78,8 @@ def check(
     findings = [
         *(_full_pass(response, fast[name], slow[name], limit) for name, response in responses.items()),
         _identity(engine, tokens, base, limit),
-        _patch(engine, tokens, limit),
+        # What a part of a block adds is not all of the stream, and does not carry another run's logits.
+        *([_patch(engine, tokens, limit)] if engine.site.of_stream else []),
         _moves(probe, fast[probe]),
         _apart(engine, tokens, points, probe, fast[probe], limit),
     ]
@@ -138,13 +139,12 @@ def _identity(engine: SuffixEngine, tokens: torch.Tensor, base: torch.Tensor, li
 
 def _patch(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Finding:
     other = tokens.roll(1, dims=0).to(engine.device)
-    blocks, boundary = engine.blocks, engine.site.boundary
     with (
-        interventions.read_at(blocks, boundary, position=slice(None), stop=True) as reading,
+        engine.stream.read(engine.site, stop=True) as reading,
         interventions.stoppable(),
     ):
         engine.model(input_ids=other, attention_mask=torch.ones_like(other), use_cache=False)
-    with interventions.replaced_at(blocks, boundary, reading.required(f"reading {engine.site}")) as pushing:
+    with engine.stream.replaced(engine.site, reading.required(f"reading {engine.site}")) as pushing:
         found = _logits(engine, tokens)
     pushing.require(f"pushing at {engine.site}")
     return _relative(
@@ -179,15 +179,12 @@ def _apart(
 
 
 def _centring(engine: SuffixEngine, tokens: torch.Tensor, limit: float) -> Finding:
-    blocks, boundary = engine.blocks, engine.site.boundary
     with (
-        interventions.read_at(blocks, boundary, position=slice(None), stop=True) as reading,
+        engine.stream.read(engine.site, stop=True) as reading,
         interventions.stoppable(),
     ):
         _logits(engine, tokens)
-    with interventions.replaced_at(
-        blocks, boundary, centred(reading.required(f"reading {engine.site}"), True)
-    ):
+    with engine.stream.replaced(engine.site, centred(reading.required(f"reading {engine.site}"), True)):
         found = _logits(engine, tokens)
     return _relative(
         "centred stream, logits", found, _logits(engine, tokens), limit, "the model ignores the stream's mean"

@@ -39,13 +39,9 @@ def full_responses(
         batch = prompt.expand(len(pushed), -1)
         with ExitStack() as stack:
             stack.enter_context(exclusive(engine.blocks))
-            pushing = stack.enter_context(
-                interventions.replaced_at(engine.blocks, engine.site.boundary, pushed, position=-1)
-            )
+            pushing = stack.enter_context(engine.stream.replaced(engine.site, pushed, position=-1))
             reading = {
-                site: stack.enter_context(
-                    interventions.read_output(engine.blocks[site.boundary - 1], position=-1)
-                )
+                site: stack.enter_context(engine.stream.read_behind(site, position=-1))
                 for site in set(sites.values())
             }
             ending = stack.enter_context(interventions.read_output(decoder, position=-1)) if decoder else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -43,8 +43,8 @@ def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     return args[0] if args else kwargs["hidden_states"]
 
 
-def _output(result: Any) -> Tensor:
-    # A block may return several things, and a decoder an object of them: the stream comes first.
+def output_of(result: Any) -> Tensor:
+    """The stream: the first of the things that a block may return, or a decoder in an object."""
     return result if isinstance(result, Tensor) else result[0]
 
 
@@ -81,7 +81,7 @@ def replaced_output(block: nn.Module, points: Tensor, *, position: int | None = 
         firings.count += 1
         given = points
         if position is not None:
-            given = _output(result).clone()
+            given = output_of(result).clone()
             given[:, position] = points
         return given if isinstance(result, Tensor) else (given, *result[1:])
 
@@ -119,7 +119,7 @@ def read_output(
 
     def hook(_: nn.Module, __: Any, result: Any) -> None:
         firings.count += 1
-        firings.seen = _output(result)[:, position].clone()
+        firings.seen = output_of(result)[:, position].clone()
         if stop:
             raise Stop
 
@@ -130,22 +130,60 @@ def read_output(
         handle.remove()
 
 
-def replaced_at(
-    blocks: nn.ModuleList, boundary: int, points: Tensor, *, position: int | None = None
-) -> AbstractContextManager[Firings]:
-    """Replace the stream between two blocks, or behind the last one: ``boundary`` as of `Site`."""
-    if boundary == len(blocks):
-        return replaced_output(blocks[-1], points, position=position)
-    return replaced_input(blocks[boundary], points, position=position)
+@contextmanager
+def replaced_sum(
+    block: nn.Module, part: nn.Module, points: Tensor, *, position: int | slice
+) -> Generator[Firings]:
+    """Have the block's input and what a part adds to it come to ``points`` at ``position``, by what the part gives."""
+    firings = Firings()
+
+    def hook(_: nn.Module, __: Any, result: Any) -> Any:
+        firings.count += 1
+        given = output_of(result).clone()
+        given[:, position] = points - entering.required("reading a block's input")
+        return given if isinstance(result, Tensor) else (given, *result[1:])
+
+    with read_input(block, position=position) as entering:
+        handle = part.register_forward_hook(hook)
+        try:
+            yield firings
+        finally:
+            handle.remove()
 
 
-def read_at(
-    blocks: nn.ModuleList, boundary: int, *, position: int | slice, stop: bool = False
-) -> AbstractContextManager[Firings]:
-    """Keep the stream between two blocks, or behind the last one, at ``position``; ``stop`` as of `read_input`."""
-    if boundary == len(blocks):
-        return read_output(blocks[-1], position=position, stop=stop)
-    return read_input(blocks[boundary], position=position, stop=stop)
+@contextmanager
+def read_sum(
+    block: nn.Module, part: nn.Module, *, position: int | slice, stop: bool = False
+) -> Generator[Firings]:
+    """Keep the sum of the block's input and of what a part of it gives; ``stop`` as of `read_input`."""
+    firings = Firings()
+
+    def hook(_: nn.Module, __: Any, result: Any) -> None:
+        firings.count += 1
+        firings.seen = entering.required("reading a block's input") + output_of(result)[:, position]
+        if stop:
+            raise Stop
+
+    with read_input(block, position=position) as entering:
+        handle = part.register_forward_hook(hook)
+        try:
+            yield firings
+        finally:
+            handle.remove()
+
+
+@contextmanager
+def ending(block: nn.Module) -> Generator[None]:
+    """End the pass behind the block (see `stoppable`); hooks that were put on it before still fire."""
+
+    def hook(*_: Any) -> None:
+        raise Stop
+
+    handle = block.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from plateau_lens.models.prefix import FrozenPrefix, PassOverPrefix
 from plateau_lens.models.products import Products
 from plateau_lens.models.sites import Site, decoder_blocks
 from plateau_lens.models.snapshot import Snapshot
+from plateau_lens.models.stream import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,20 +38,23 @@ class Prefix:
     n_ctx: int
     made_of: Snapshot | None = None
     """What the model was like."""
+    entering: Float[Tensor, "pair d_model"] | None = None
+    """The last token's stream before the first block that is run; for sites that are not of the stream."""
 
     def __len__(self) -> int:
         return len(self.last_token)
 
     def rows(self, pairs: slice) -> Prefix:
         """The same for some of the pairs."""
-        return Prefix(self.last_token[pairs], self.cache.rows(pairs), self.n_ctx, self.made_of)
+        entering = None if self.entering is None else self.entering[pairs]
+        return Prefix(self.last_token[pairs], self.cache.rows(pairs), self.n_ctx, self.made_of, entering)
 
 
 class Seen(NamedTuple):
     """What one pass read of every point, as wide as the model computes."""
 
     states: dict[Site, Float[Tensor, "pair step d_model"]]
-    """The residual stream at each read site."""
+    """What is at each read site."""
     final: Float[Tensor, "pair step d_model"] | None
     """The last states, behind the final norm; None where they were not asked for."""
 
@@ -70,6 +74,7 @@ class ParallelSteps:
         self.blocks = decoder_blocks(model)
         self.decoder = interventions.decoder_of(model, self.blocks)
         self.site = site
+        self.stream = Stream(type(model).__name__, self.blocks)
         self.products = products
         self.returns_tuple = False
         """Whether a block returns its output as the first of several things."""
@@ -97,16 +102,19 @@ class ParallelSteps:
 
     def site_activations(self, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_model"]:
         """Last-token activations at the site, float32 or wider; later blocks are not run."""
+        return self._last_token(self.site, tokens)
+
+    def _last_token(self, site: Site, tokens: Int[Tensor, "prompt pos"]) -> Float[Tensor, "prompt d_model"]:
         self._refuse_prompts(tokens)
         tokens = tokens.to(self.device)
 
         def read(prompts: slice) -> Tensor:
             with (
-                interventions.read_at(self.blocks, self.site.boundary, position=-1, stop=True) as firings,
+                self.stream.read(site, position=-1, stop=True) as firings,
                 interventions.stoppable(),
             ):
                 self.whole(tokens[prompts])
-            found = firings.required(f"reading {self.site}")
+            found = firings.required(f"reading {site}")
             # Whatever the model computes in, activations are compared and mixed in float32 at least.
             return found.to(torch.promote_types(found.dtype, torch.float32))
 
@@ -139,7 +147,10 @@ class ParallelSteps:
         if self.site.boundary < len(self.blocks):  # behind the last block nothing attends to a prefix
             for _ in in_pieces(len(tokens), self.prompts_a_pass(n_ctx), run):
                 pass
-        return Prefix(tokens[:, -1], frozen, n_ctx)
+        entering = None
+        if not self.site.of_stream:
+            entering = self._last_token(Site(self.site.block, "hook_resid_pre"), tokens)
+        return Prefix(tokens[:, -1], frozen, n_ctx, entering=entering)
 
     def run(
         self,
@@ -190,23 +201,17 @@ class ParallelSteps:
         steps = points.shape[1]
         first = self.site.boundary
         points = points.to(device=self.device, dtype=self.products.dtype)
-        # Hooks on one block fire in this order, so that none is behind the one that ends the pass.
-        sites = sorted(read, key=lambda site: site.boundary)
-        end = len(self.blocks) if final or not sites else sites[-1].boundary
+        # Blocks that run: all of one that is read within.
+        end = max(site.boundary + site.within for site in read) if read and not final else len(self.blocks)
         result: Any = None
         with ExitStack() as stack:
             stack.enter_context(
                 interventions.skipped(list(self.blocks)[:first], returns_tuple=self.returns_tuple)
             )
-            pushed = stack.enter_context(interventions.replaced_at(self.blocks, first, points))
-            readings = {
-                site: stack.enter_context(
-                    interventions.read_output(
-                        self.blocks[site.boundary - 1], stop=not final and site is sites[-1]
-                    )
-                )
-                for site in sites
-            }
+            pushed = stack.enter_context(self.stream.entered(self.site, points, prefix.entering))
+            readings = {site: stack.enter_context(self.stream.read_behind(site)) for site in read}
+            if not final and read:
+                stack.enter_context(interventions.ending(self.blocks[end - 1]))
             arguments: dict[str, Any] = {"past_key_values": prefix.cache, "use_cache": True}
             if self.own_attention:
                 arguments["attention_mask"] = self._mask(prefix, steps, points)
@@ -218,7 +223,8 @@ class ParallelSteps:
             stack.enter_context(fused.fused(self._activations))
             with self.products.computing(), interventions.stoppable():
                 result = self.decoder(input_ids=ids, position_ids=positions, **arguments)
-        pushed.require(f"pushing at {self.site}")
+        for firings in pushed:
+            firings.require(f"pushing at {self.site}")
         attended = prefix.cache.attended - before
         states = {site: reading.required(f"reading {site}") for site, reading in readings.items()}
         if not self.own_attention and attended != end - first:

@@ -1,4 +1,4 @@
-"""Sites: places in the residual stream, in the field's names, on any Hugging Face decoder."""
+"""Sites: places along the residual stream, in the field's names, on any Hugging Face decoder."""
 
 from __future__ import annotations
 
@@ -12,40 +12,81 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-HOOKS = ("hook_resid_pre", "hook_resid_post")
-_PATTERN = re.compile(r"blocks\.(\d+|last)\.(\w+)")
+HOOKS = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post")
+"""TransformerLens' names of the places in a block, in the order of the stream."""
+_NAMES = (
+    re.compile(rf"blocks\.(?P<block>\d+|last)\.(?P<hook>{'|'.join(HOOKS)})"),
+    re.compile(rf"(?P<short>{'|'.join(hook.removeprefix('hook_') for hook in HOOKS)})\.(?P<block>\d+|last)"),
+    re.compile(r"(?:\w+\.)*(?:h|layers|blocks)\.(?P<block>\d+|last)"),
+)
+"""TransformerLens' form, the other common one, and a block as Hugging Face calls it, which means its output."""
+
+
+def named(name: str) -> tuple[str, str] | None:
+    """Block (``last`` is the last one) and hook that a name means, in any of the forms of `Site.parse`."""
+    for form in _NAMES:
+        if match := form.fullmatch(name):
+            found = match.groupdict()
+            short = found.get("short")
+            return found["block"], found.get("hook") or (f"hook_{short}" if short else "hook_resid_post")
+    return None
 
 
 @dataclass(frozen=True)
 class Site:
-    """The residual stream before (``hook_resid_pre``) or after (``hook_resid_post``) one block."""
+    """A place in one block, by TransformerLens' name.
+
+    ``hook_resid_pre``, ``hook_resid_mid`` and ``hook_resid_post`` are the residual stream before the block, between
+    attention and MLP, and behind the block. ``hook_attn_out`` and ``hook_mlp_out`` are what attention and MLP add to
+    it, behind a norm of their own where the block has one there (Gemma 2).
+    """
 
     block: int
     hook: str
 
     @classmethod
     def parse(cls, name: str, *, n_blocks: int) -> Site:
-        """Read ``blocks.L.hook_resid_pre`` or ``blocks.L.hook_resid_post``; an ``L`` of ``last`` is the last block.
+        """Read a site's name; an ``L`` of ``last`` is the last block.
+
+        ``blocks.L.hook_resid_pre`` (or another of `HOOKS`), ``resid_pre.L`` likewise, and ``layers.L`` (``h.L``,
+        ``model.layers.L``), which is ``blocks.L.hook_resid_post``. Whether a model has a site within its blocks is
+        found out by the engine.
 
         Raises:
             ConfigError: naming the legal range, and the nearest legal name.
         """
-        match = _PATTERN.fullmatch(name)
-        legal = f"blocks.L.hook_resid_pre and blocks.L.hook_resid_post with L in 0..{n_blocks - 1} or last"
-        if match is None or match[2] not in HOOKS:
-            candidates = [f"blocks.{match[1] if match else 0}.{hook}" for hook in HOOKS]
+        found = named(name)
+        legal = f"blocks.L.HOOK with L in 0..{n_blocks - 1} or last and HOOK one of {', '.join(HOOKS)}"
+        if found is None:
+            block = re.search(r"(?<![\w-])\d+", name)
+            candidates = [f"blocks.{block[0] if block else 0}.{hook}" for hook in HOOKS]
             raise ConfigError(f"unknown site {name!r}{nearest(name, candidates)}; legal: {legal}")
-        block = n_blocks - 1 if match[1] == "last" else int(match[1])
+        block = n_blocks - 1 if found[0] == "last" else int(found[0])
         if block >= n_blocks:
             raise ConfigError(
                 f"site {name!r} is beyond this model, which has {n_blocks} blocks; legal: {legal}"
             )
-        return cls(block, match[2])
+        return cls(block, found[1])
 
     @property
     def boundary(self) -> int:
-        """Index of the gap between blocks, 0 (before the first) to n_blocks (after the last)."""
-        return self.block + (self.hook == "hook_resid_post")
+        """Index of the first block that is not before the site, 0 to n_blocks (after the last)."""
+        return self.block + (self.hook == HOOKS[-1])
+
+    @property
+    def depth(self) -> int:
+        """Place along the stream: what is pushed moves what is deeper. Between two blocks there is one place."""
+        return (len(HOOKS) - 1) * self.block + HOOKS.index(self.hook)
+
+    @property
+    def within(self) -> bool:
+        """Whether it is within its block, where not every model has it."""
+        return self.hook not in (HOOKS[0], HOOKS[-1])
+
+    @property
+    def of_stream(self) -> bool:
+        """Whether it is the residual stream itself, and not what a part of the block adds to it."""
+        return self.hook.startswith("hook_resid")
 
     def __str__(self) -> str:
         return f"blocks.{self.block}.{self.hook}"

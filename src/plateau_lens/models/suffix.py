@@ -28,6 +28,7 @@ from plateau_lens.models.proof import Proof
 from plateau_lens.models.refusals import refuse_quantised
 from plateau_lens.models.sites import Site, decoder_blocks
 from plateau_lens.models.snapshot import Snapshot
+from plateau_lens.models.stream import Stream
 from plateau_lens.models.trial import Trial
 from plateau_lens.models.unembedding import Unembedding
 from plateau_lens.responses.registry import Response, Responses, asked_for, measured
@@ -45,9 +46,9 @@ class SuffixEngine:
 
     Args:
         model: any Hugging Face decoder-only causal language model, unmodified.
-        site: where the residual stream is pushed, e.g. ``blocks.1.hook_resid_pre``.
-        read_site: where responses that name no read site of their own read the residual stream; ``auto`` is the last
-            block's ``hook_resid_post``. At a site behind the last block only responses of the output can be measured.
+        site: where the model is pushed, e.g. ``blocks.1.hook_resid_pre``; see `Site.parse` for names.
+        read_site: where responses that name no read site of their own read; ``auto`` is the last block's
+            ``hook_resid_post``. At a site behind the last block only responses of the output can be measured.
         centre: subtract the d_model mean at site and read sites; ``auto`` for LayerNorm models that ignore that mean.
         matmul: how products with the weights are computed, see `plateau_lens.models.products`; or another engine's.
         max_rows: points a forward pass; bounds memory, does not change results beyond rounding. None: as free
@@ -75,7 +76,7 @@ class SuffixEngine:
         last = f"blocks.{len(self.blocks) - 1}.hook_resid_post"
         # At the end of the stream nothing is left to read: responses of the output alone can be measured there.
         nothing = self.at_end and read_site == "auto"
-        self.read_site = self.site if nothing else self._behind(last if read_site == "auto" else read_site)
+        self.read_site = self.site if nothing else self._named(last if read_site == "auto" else read_site)
         products = matmul if isinstance(matmul, Products) else Products(model, matmul)
         self._steps = ParallelSteps(model, self.site, products, max_rows)
         self._unembedding = Unembedding(model, self._steps.decoder)
@@ -83,6 +84,7 @@ class SuffixEngine:
         self._proved_of: Snapshot | None = None
         with exclusive(self.blocks):
             self.centre = self._learn(centre)
+            self._require(self.read_site)
         self._asked: dict[str, Any] = {"centre": centre, "matmul": products, "max_rows": max_rows}
 
     def at(self, site: str) -> SuffixEngine:
@@ -194,6 +196,11 @@ class SuffixEngine:
         }
 
     @property
+    def stream(self) -> Stream:
+        """Where sites are in the model."""
+        return self._steps.stream
+
+    @property
     def device(self) -> torch.device:
         """Where the model is."""
         return self._steps.device
@@ -264,6 +271,13 @@ class SuffixEngine:
                 f"the prefix was made for a site behind {self.site}, and lacks the blocks before it; make it with this "
                 "engine's prefix(tokens)"
             )
+        if not self.site.of_stream and (
+            prefix.entering is None or prefix.cache.first_block != self.site.block
+        ):
+            raise ConfigError(
+                f"the prefix was made for a site other than {self.site}, and lacks the last token's stream before "
+                f"block {self.site.block}; make it with this engine's prefix(tokens)"
+            )
         made_of = prefix.made_of
         if made_of is None or made_of is now:
             return
@@ -275,18 +289,34 @@ class SuffixEngine:
 
     def _behind(self, name: str) -> Site:
         """The read site of that name."""
+        site = self._named(name)
+        if site.within:
+            with self._driving():
+                self._require(site)
+        return site
+
+    def _named(self, name: str) -> Site:
         site = Site.parse(name, n_blocks=len(self.blocks))
         if self.at_end:
             raise ConfigError(
                 f"nothing is read behind {self.site}, where only the final norm and the unembedding are left; "
                 "measure responses of the output there, such as kl"
             )
-        if site.boundary <= self.site.boundary:
+        if site.depth <= self.site.depth:
             raise ConfigError(
                 f"read site {site} is not behind the site {self.site}; "
                 f"legal: up to blocks.{len(self.blocks) - 1}.hook_resid_post"
             )
         return site
+
+    def _require(self, read_site: Site) -> None:
+        """The model has the read site, and what is pushed gets there."""
+        self._trial.require(read_site)
+        if self.stream.in_parallel(self.site, read_site):
+            raise ConfigError(
+                f"read site {read_site} is not behind the site {self.site}: both parts of this block read its input, "
+                f"side by side; legal: blocks.{self.site.block}.hook_resid_post and on"
+            )
 
     def _of_final(
         self, final: Float[Tensor, "pair step d_model"], responses: Mapping[str, Response]

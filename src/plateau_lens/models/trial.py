@@ -9,7 +9,7 @@ method and not for its rounding.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from plateau_lens.models.products import Products
 from plateau_lens.models.proof import Behind, Error, Measured, Proof, compared, responses
 from plateau_lens.models.quiet import quiet
 from plateau_lens.models.refusals import not_finite, refusal, refuse_training
+from plateau_lens.models.sites import Site
 from plateau_lens.models.unembedding import Unembedding
 from plateau_lens.models.widened import Widened
 from plateau_lens.responses.registry import Response, measured
@@ -143,6 +144,8 @@ class Trial:
                     "they were replaced: make a new engine"
                 )
             steps.returns_tuple = tuples[0]
+            self._look_into({*steps.stream.found, *([steps.site.block] if steps.site.within else [])})
+            steps.stream.require(steps.site)
             base = steps.site_activations(tokens)
             if base.shape != (len(tokens), steps.d_model):
                 return False
@@ -154,6 +157,23 @@ class Trial:
                 if self._agree(alone, _UNLIKE, len(tokens)):
                     return True
         return False
+
+    @torch.no_grad()
+    def require(self, site: Site) -> None:
+        """Find out where a site within a block is, once.
+
+        Raises:
+            ConfigError: for a site that the model does not have.
+        """
+        if site.within and site.block not in self.steps.stream.found:
+            with quiet(), self._widened():
+                self._look_into({site.block})
+        self.steps.stream.require(site)
+
+    def _look_into(self, blocks: Iterable[int]) -> None:
+        tokens = self._tokens(2, LEARNING_TOKENS)
+        for block in blocks:
+            self.steps.stream.learn(block, lambda: self.steps.whole(tokens))
 
     @torch.no_grad()
     def prove(self, n_ctx: int, n_points: int, n_pairs: int) -> None:

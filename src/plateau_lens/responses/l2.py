@@ -36,7 +36,7 @@ class L2(Response):
 
     def resolve(self, read_site: str) -> L2:
         """With the name of its site."""
-        return self.model_copy(update={"site": read_site}) if self.site == "auto" else self
+        return self.model_copy(update={"site": read_site})
 
     def of(self, seen: Float[Tensor, "pair step d_model"]) -> Float[Tensor, "pair step"]:
         """Distance of each state to step 0's."""

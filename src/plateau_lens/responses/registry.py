@@ -75,7 +75,7 @@ class Response(Described):
         return None
 
     def resolve(self, read_site: str) -> Response:
-        """The same with every parameter that is ``auto`` written out, given the run's read site."""
+        """The same with every parameter that is ``auto`` written out, given the full name of where it reads."""
         return self
 
     @property

@@ -147,7 +147,7 @@ class RunConfig(_Section):
     name: Name = "custom"
     model: ModelConfig
     site: str = "blocks.1.hook_resid_pre"
-    """Where the residual stream is pushed: ``blocks.L.hook_resid_pre`` or ``blocks.L.hook_resid_post``."""
+    """Where the model is pushed: ``blocks.L.`` and a hook of `plateau_lens.models.sites`, or another name of it."""
     read_site: str | Literal["auto"] = "auto"
     """Where L2 is measured; auto: the last block's ``hook_resid_post``."""
     prompts: PromptsConfig = PromptsConfig()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from plateau_lens._errors import ResourceError
+from plateau_lens.models.sites import Site, named
 
 MIN_EXPLAINED_VARIANCE = 0.5
 """Explained variance on the run's own activations below which latents say little about them."""
@@ -117,17 +117,10 @@ def same_model(one: str, other: str) -> bool:
     return _canonical(one) == _canonical(other)
 
 
-def boundary(hook: str) -> int | None:
-    """Index of the gap between blocks that a name means, 0 before the first; None if it is no such gap.
-
-    Reads ``blocks.L.hook_resid_pre`` and ``blocks.L.hook_resid_post``, and the names of Hugging Face's own
-    blocks, whose output it is (``transformer.h.L``, ``model.layers.L``).
-    """
-    if found := re.fullmatch(r"blocks\.(\d+)\.hook_resid_(pre|post)", hook):
-        return int(found[1]) + (found[2] == "post")
-    if found := re.fullmatch(r"(?:\w+\.)*(?:h|layers|blocks)\.(\d+)", hook):
-        return int(found[1]) + 1
-    return None
+def depth(hook: str) -> int | None:
+    """Place along the stream that a name means, see `Site.depth`; None if it is no site."""
+    found = named(hook)
+    return None if found is None or found[0] == "last" else Site(int(found[0]), found[1]).depth
 
 
 def _canonical(name: str) -> str:
@@ -156,10 +149,10 @@ def _site_refusal(metadata: Mapping[str, Any], facts: RunFacts) -> str | None:
     trained = metadata.get("hook_name")
     if trained is None or trained == facts.site:
         return None
-    gap = boundary(trained)
-    if gap is not None and gap == boundary(facts.site):
+    place = depth(trained)
+    if place is not None and place == depth(facts.site):
         return None
-    remedy = f"set site={trained}, or " if gap is not None and trained.startswith("blocks.") else ""
+    remedy = f"set site={trained}, or " if place is not None and trained.startswith("blocks.") else ""
     return (
         f"it was trained at {trained!r}, the run's site is {facts.site!r}: {remedy}choose an SAE of this site"
     )
