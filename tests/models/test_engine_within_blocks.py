@@ -154,7 +154,7 @@ def test_activations_are_what_is_there(
     torch.testing.assert_close(found, seen[hook], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("hook", WITHIN)
+@pytest.mark.parametrize("hook", ["hook_resid_mid", "hook_mlp_out"])
 def test_the_check_holds_within_blocks(hook: str, make_tiny_model: Callable[..., Any]):
     report = check(SuffixEngine(make_tiny_model("gpt2"), f"blocks.{L}.{hook}"), n_pairs=2, n_steps=3)
     assert report.passed
@@ -195,6 +195,15 @@ def test_a_prefix_of_a_site_of_the_stream_lacks_what_enters_the_block(make_tiny_
     points = points_of(other)
     found = other.respond(engine.prefix(TOKENS), points)["l2"]
     assert torch.equal(found, other.respond(other.prefix(TOKENS), points)["l2"])
+
+
+def test_a_model_that_adds_in_place_leaves_the_points_alone(make_tiny_model: Callable[..., Any]):
+    # Falcon's block adds attention to what its MLP gave, in that tensor.
+    engine = SuffixEngine(make_tiny_model("falcon"), "mlp_out.1")
+    points = points_of(engine)
+    before = points.clone()
+    assert engine.respond(engine.prefix(TOKENS), points)["l2"].max() > 0
+    assert torch.equal(points, before)
 
 
 def test_sites_are_found_again_in_a_model_that_changed(make_tiny_model: Callable[..., Any]):

@@ -110,7 +110,10 @@ def _attend(
     softcap: float | None,
     s_aux: Tensor | None,
 ) -> Float[Tensor, "pair head step d_value"]:
-    """``(sum_i exp(q k_i) v_i + exp(q k) v) / (sum_i exp(q k_i) + exp(q k))``, scores in place throughout."""
+    """``(sum_i exp(q k_i) v_i + exp(q k) v) / (sum_i exp(q k_i) + exp(q k))``, scores in place throughout.
+
+    Where a graph is recorded, what it needs later is left as it is.
+    """
     pairs, heads, steps, _ = query.shape
     groups = heads // key.shape[1]
     wide = torch.promote_types(query.dtype, torch.float32)
@@ -125,17 +128,21 @@ def _attend(
     to_past = by_head(by_group(query) @ past_key.transpose(-1, -2)).to(wide).mul_(factor)
     own_key, own_value = (x.repeat_interleave(groups, dim=1) if groups > 1 else x for x in (key, value))
     to_self = (query * own_key).sum(-1, keepdim=True).to(wide).mul_(factor)
+    recorded = torch.is_grad_enabled()
     if softcap is not None:
-        to_past = to_past.div_(softcap).tanh_().mul_(softcap)
+        to_past = to_past.div_(softcap).tanh_()
+        to_past = torch.mul(to_past, softcap, out=None if recorded else to_past)
         to_self = softcap * torch.tanh(to_self / softcap)
     highest = torch.maximum(to_past.amax(-1, keepdim=True), to_self) if to_past.shape[-1] else to_self
     sink = None if s_aux is None else s_aux.reshape(1, -1, 1, 1).to(wide)
     if sink is not None:
         highest = torch.maximum(highest, sink)
+    highest = highest.detach()  # the result does not depend on it
     to_past = to_past.sub_(highest).exp_()
     to_self = (to_self - highest).exp_()
     total = to_past.sum(-1, keepdim=True) + to_self
     if sink is not None:
         total = total + (sink - highest).exp_()
     from_past = by_head(by_group(to_past.to(query.dtype)) @ past_value)
-    return torch.addcmul(from_past.to(wide), to_self, own_value.to(wide)).div_(total).to(query.dtype)
+    summed = torch.addcmul(from_past.to(wide), to_self, own_value.to(wide))
+    return torch.div(summed, total, out=None if recorded else summed).to(query.dtype)

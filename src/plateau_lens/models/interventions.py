@@ -79,9 +79,10 @@ def replaced_output(block: nn.Module, points: Tensor, *, position: int | None = 
 
     def hook(_: nn.Module, __: Any, result: Any) -> Any:
         firings.count += 1
-        given = points
+        given = (
+            points.clone() if position is None else output_of(result).clone()
+        )  # some models add to it in place
         if position is not None:
-            given = output_of(result).clone()
             given[:, position] = points
         return given if isinstance(result, Tensor) else (given, *result[1:])
 

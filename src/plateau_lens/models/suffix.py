@@ -8,7 +8,7 @@ id*, each attending to the prefix and to itself only. Blocks before the site are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +21,8 @@ from plateau_lens._devices import double
 from plateau_lens._errors import ConfigError
 from plateau_lens.models.centring import centred
 from plateau_lens.models.exclusive import exclusive
-from plateau_lens.models.memory import in_pieces
+from plateau_lens.models.gradient import recorded
+from plateau_lens.models.memory import in_pieces, out_of_memory
 from plateau_lens.models.parallel import ParallelSteps, Prefix
 from plateau_lens.models.products import Matmul, Products
 from plateau_lens.models.proof import Proof
@@ -118,12 +119,13 @@ class SuffixEngine:
         with self._driving() as made_of:
             return replace(self._steps.prefix(tokens), made_of=made_of)
 
-    @torch.no_grad()
     def respond(
         self,
         prefix: Prefix,
         points: Float[Tensor, "pair step d_model"],
         responses: Responses = ("l2", "kl"),
+        *,
+        grad: bool = False,
     ) -> dict[str, Float[Tensor, "pair step"]]:
         """Responses to each point, relative to point 0 of its pair.
 
@@ -134,13 +136,17 @@ class SuffixEngine:
             prefix: of the same pairs, in the same order.
             points: what the site's last token is set to; point 0 is the unperturbed base.
             responses: registered names, or responses by label.
+            grad: have torch.autograd record how responses come from ``points``, which require a gradient; that of the
+                weights is not recorded. The graph of all passes stays in memory as long as the responses do. Each
+                response is measured by its definition.
 
         Returns:
             float64 tensors by name or label; 0 at step 0.
 
         Raises:
             ConfigError: for an unknown name, a read site that is not behind the site, shapes that do not fit, or a
-                prefix of another model, or of this one before it changed.
+                prefix of another model, or of this one before it changed; with ``grad``, for points that require no
+                gradient, or a response that has none.
             EngineError: for prompts and paths as long as this model cannot be driven with, or a model that has changed
                 and cannot be driven as it is now.
             ResourceError: if there is not memory enough for one step of one prompt.
@@ -154,26 +160,60 @@ class SuffixEngine:
                 prefix.rows(pairs), points[pairs], read=set(sites.values()), final=bool(behind)
             )
             part = {
-                label: double(
-                    measured(
-                        label, made[label].of(centred(seen.states[site], self.centre)), _shape(points[pairs])
-                    )
-                )
+                label: _measured(label, made[label], centred(seen.states[site], self.centre))
                 for label, site in sites.items()
             }
             return part if seen.final is None else part | self._of_final(seen.final, behind)
 
-        parts = self._in_passes(prefix, points, measure)
+        parts = self._in_passes(prefix, points, measure, grad=grad)
         return {label: torch.cat([part[label] for part in parts]) for label in made}
 
-    @torch.no_grad()
+    def states(
+        self,
+        prefix: Prefix,
+        points: Float[Tensor, "pair step d_model"],
+        sites: Sequence[str],
+        *,
+        grad: bool = False,
+    ) -> dict[str, Float[Tensor, "pair step d_model"]]:
+        """What each point makes of the last token at any sites behind it, all in one forward pass. All of it is kept.
+
+        Args:
+            prefix: of the same pairs, in the same order.
+            points: what the site's last token is set to.
+            sites: names, see `Site.parse`.
+            grad: as of `respond`.
+
+        Returns:
+            By name as given, float32 or wider; centred if the engine centres.
+
+        Raises:
+            ConfigError, EngineError, ResourceError: as of `respond`.
+        """
+        if isinstance(sites, str):
+            raise ConfigError(f"{sites!r} is one name; pass a list of names, [{sites!r}]")
+        asked = {name: self._behind(name) for name in sites}
+        if not asked:
+            raise ConfigError("no sites to read; pass the name of one at least")
+
+        def read(pairs: slice) -> dict[str, Tensor]:
+            seen = self._steps.run(prefix.rows(pairs), points[pairs], read=set(asked.values()), final=False)
+            states = {site: centred(state, self.centre) for site, state in seen.states.items()}
+            return {
+                name: states[site].to(torch.promote_types(states[site].dtype, torch.float32))
+                for name, site in asked.items()
+            }
+
+        parts = self._in_passes(prefix, points, read, grad=grad)
+        return {name: torch.cat([part[name] for part in parts]) for name in asked}
+
     def logits(
-        self, prefix: Prefix, points: Float[Tensor, "pair step d_model"]
+        self, prefix: Prefix, points: Float[Tensor, "pair step d_model"], *, grad: bool = False
     ) -> Float[Tensor, "pair step vocab"]:
         """Next-token logits of each point, float32 or wider. For a few points: all of them are kept.
 
         Raises:
-            ConfigError, EngineError, ResourceError: as of `respond`.
+            ConfigError, EngineError, ResourceError: as of `respond`, and so is ``grad``.
         """
 
         def measure(pairs: slice) -> Tensor:
@@ -181,7 +221,7 @@ class SuffixEngine:
             assert final is not None
             return self._unembedding.logits(final)
 
-        return torch.cat(self._in_passes(prefix, points, measure))
+        return torch.cat(self._in_passes(prefix, points, measure, grad=grad))
 
     def read_sites(self, responses: Mapping[str, Response]) -> dict[str, Site]:
         """Where those of the responses that read the residual stream read it, by label.
@@ -247,6 +287,8 @@ class SuffixEngine:
         prefix: Prefix,
         points: Float[Tensor, "pair step d_model"],
         measure: Callable[[slice], T],
+        *,
+        grad: bool,
     ) -> list[T]:
         """The one way to push: shapes that fit, a model that is what the prefix was made of, a proof, then the work."""
         if points.dim() != 3 or points.shape[0] != len(prefix) or points.shape[-1] != self.d_model:
@@ -258,12 +300,20 @@ class SuffixEngine:
         n_pairs, n_steps, _ = points.shape
         if not n_steps:
             raise ConfigError("points have no steps; pass the unperturbed base at least")
+        if grad and not (points.requires_grad and not torch.is_inference_mode_enabled()):
+            raise ConfigError(
+                "grad=True, but points require no gradient; call points.requires_grad_() first, outside of "
+                "torch.inference_mode()"
+            )
         with self._driving() as now:
             self._refuse_stale(prefix, now)
             rows = self._steps.rows_a_pass(prefix.n_ctx)
             pairs_a_pass = max(1, rows // n_steps)
             self._trial.prove(prefix.n_ctx, min(n_steps, rows), min(n_pairs, pairs_a_pass))
-            return [*in_pieces(n_pairs, pairs_a_pass, measure)]
+            if grad:
+                self._trial.prove_gradient()
+            with recorded(self.model, grad):
+                return [*in_pieces(n_pairs, pairs_a_pass, measure)]
 
     def _refuse_stale(self, prefix: Prefix, now: Snapshot) -> None:
         if prefix.cache.first_block > self.site.boundary:
@@ -326,10 +376,10 @@ class SuffixEngine:
         of_logits: dict[str, list[Tensor]] = {}
         for label, response in responses.items():
             if response.reads == "final":
-                found[label] = double(measured(label, response.of(final), _shape(final)))
+                found[label] = _measured(label, response, final)
                 continue
             fast = None
-            if self._trial.has_fast(response):
+            if not torch.is_grad_enabled() and self._trial.has_fast(response):
                 fast = response.fast(final, self._unembedding, self._steps.products)
             if fast is None:
                 of_logits[label] = []
@@ -340,10 +390,23 @@ class SuffixEngine:
         for block in final.split(pairs_a_block) if of_logits else ():
             logits = self._unembedding.logits(block)
             for label, values in of_logits.items():
-                values.append(double(measured(label, responses[label].of(logits), _shape(logits))))
+                values.append(_measured(label, responses[label], logits))
         return found | {label: torch.cat(values) for label, values in of_logits.items()}
 
 
-def _shape(seen: Tensor) -> tuple[int, int]:
-    """Pairs and steps."""
-    return seen.shape[0], seen.shape[1]
+def _measured(label: str, response: Response, seen: Tensor) -> Float[Tensor, "pair step"]:
+    """A response by its definition; with a gradient, where one is recorded."""
+    shape = (seen.shape[0], seen.shape[1])
+    if not seen.requires_grad:
+        return double(measured(label, response.of(seen), shape))
+    try:
+        found = measured(label, response.of(seen), shape)
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        raise ConfigError(f"response {label!r} has no gradient: {error}") from error
+    if not found.requires_grad:
+        raise ConfigError(
+            f"response {label!r} has no gradient: nothing of what it reads is left in its graph"
+        )
+    return double(found)

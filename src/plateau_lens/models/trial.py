@@ -21,6 +21,7 @@ from plateau_lens._devices import double, has_float64
 from plateau_lens._errors import EngineError, ResourceError
 from plateau_lens.models.alone import Alone, last_site
 from plateau_lens.models.centring import resolve_centre
+from plateau_lens.models.gradient import recorded
 from plateau_lens.models.memory import in_pieces, out_of_memory
 from plateau_lens.models.parallel import ParallelSteps
 from plateau_lens.models.products import Products
@@ -67,6 +68,8 @@ class Trial:
         """Whether the fast way of a response, by its class and parameters, gives what its definition gives."""
         self._least = torch.float32
         """What the model was learnt in, or a wider type that it is in."""
+        self._differentiable = False
+        """Whether the gradient was proved."""
         self._failure: Exception | None = None
         """Why parallel steps did not run, if they did not."""
 
@@ -88,6 +91,7 @@ class Trial:
         """
         refuse_training(self.steps.model)
         self._fast.clear()
+        self._differentiable = False
         self.steps.products.renew()
         wanted = resolve_centre(self.steps.model, centre)
         driven = self._learn_in(torch.float32, wanted)
@@ -225,6 +229,49 @@ class Trial:
             finally:
                 self._least = learnt_in
         return False
+
+    @torch.no_grad()
+    def prove_gradient(self) -> None:
+        """Hold the gradient of L2 and KL with respect to the points against that of each step alone, once.
+
+        Raises:
+            EngineError: if it is another one, or there is none.
+        """
+        if self._differentiable:
+            return
+        steps, last, failure = self.steps, last_site(self.steps), None
+        tokens = self._tokens(2, LEARNING_TOKENS)
+        with quiet(), self._widened():
+            points = self._unlike(steps.site_activations(tokens)).to(steps.products.dtype).requires_grad_()
+            prefix = steps.prefix(tokens)
+            try:
+                with recorded(steps.model, True):
+                    wanted = self._gradients(points, Alone.of(steps, tokens, points).behind)
+                    seen = steps.run(prefix, points, read=[last], final=True)
+                    assert seen.final is not None
+                    found = self._gradients(
+                        points, Behind(seen.states[last], self.unembedding.logits(seen.final))
+                    )
+                self._differentiable = all(
+                    compared(Measured(one, 0), Measured(other, 0), self._limit).passed
+                    for one, other in zip(found, wanted, strict=True)
+                )
+            except _FAILURES as error:
+                self._refuse_shortage(error)
+                failure = error
+        if not self._differentiable:
+            reason = f" ({failure})" if failure else ""
+            raise EngineError(
+                f"{self.name} has no gradient here: that of parallel steps is not what each step alone gives{reason}; "
+                "use grad=False"
+            ) from failure
+
+    def _gradients(self, points: Tensor, behind: Behind) -> list[Tensor]:
+        """Of the sum of each response over pairs and steps; responses differ in size by far."""
+        return [
+            torch.autograd.grad(each.values.sum(), points, retain_graph=True)[0]
+            for each in responses(behind, centre=self.centre).values()
+        ]
 
     @torch.no_grad()
     def has_fast(self, response: Response) -> bool:
