@@ -134,6 +134,8 @@ def test_a_run_stops_or_is_forced(tiny_model_folder, tiny_sae_folder):
             "prompts": {"source": "sampled", "population": 30, "n_ctx": 6},
             "pairs": 5,
             "kinds": ["model-generated", "random"],
+            "site": "layers.0",
+            "responses": {"l2": {"site": "mlp_out.2"}},
         }
     )
     resources = load_resources(config)
@@ -145,3 +147,7 @@ def test_a_run_stops_or_is_forced(tiny_model_folder, tiny_sae_folder):
     assert forced.fit.explained_variance < 0.5
     assert forced.provenance["fit"] == forced.fit.record(forced=True)
     assert forced.provenance["fit"]["forced"] is True
+    # An SAE of block 1's input is one of block 0's output, and sites are written with their full names.
+    assert not any("trained at" in reason for reason in forced.fit.refusals)
+    assert forced.config.site == "blocks.0.hook_resid_post"
+    assert forced.config.responses["l2"]["site"] == "blocks.2.hook_mlp_out"
