@@ -126,10 +126,18 @@ def test_pushed_and_read_within_blocks_as_in_a_full_pass(
     engine = SuffixEngine(model, f"blocks.{L}.{hook}")
     readable = WITHIN if architecture in SEQUENTIAL else ("hook_attn_out", "hook_mlp_out")
     sites = {name: L2(site=f"blocks.{READ}.{name}") for name in readable}
-    points = points_of(engine)
-    found = engine.respond(engine.prefix(TOKENS), points, {**sites, "kl": KL()})
     blocks, limit = blocks_of(model, architecture), ARCHITECTURES[architecture].float64
     assert limit is not None
+    there = Seen()
+    with ExitStack() as stack, torch.no_grad():
+        watch(stack, ByHand(architecture, blocks[L]), there)
+        model(TOKENS, use_cache=False)
+    there["hook_resid_mid"] = there["hook_resid_pre"] + there["hook_attn_out"]
+    base = there[hook] - there[hook].mean(-1, keepdim=True) if engine.centre else there[hook]
+    torch.testing.assert_close(engine.site_activations(TOKENS), base, rtol=0, atol=1e-12)
+
+    points = points_of(engine)
+    found = engine.respond(engine.prefix(TOKENS), points, {**sites, "kl": KL()})
     for pair, (seen, logits) in enumerate(full_pass(model, blocks, architecture, hook, points)):
         log_p = logits.log_softmax(-1)
         wanted = {"kl": (log_p[0].exp() * (log_p[0] - log_p)).sum(-1)}
@@ -139,19 +147,6 @@ def test_pushed_and_read_within_blocks_as_in_a_full_pass(
         for name, curve in wanted.items():
             assert curve[-1] > 1e-3, f"{name}: the oracle's own curve is flat"
             torch.testing.assert_close(found[name][pair], curve, rtol=0, atol=limit * float(curve.max()))
-
-
-@pytest.mark.parametrize(("architecture", "hook"), CASES)
-def test_activations_are_what_is_there(
-    architecture: str, hook: str, make_tiny_model: Callable[..., Any], blocks_of: Callable[..., Any]
-):
-    model, seen = make_tiny_model(architecture).double(), Seen()
-    with ExitStack() as stack, torch.no_grad():
-        watch(stack, ByHand(architecture, blocks_of(model, architecture)[L]), seen)
-        model(TOKENS, use_cache=False)
-    seen["hook_resid_mid"] = seen["hook_resid_pre"] + seen["hook_attn_out"]
-    found = SuffixEngine(model, f"blocks.{L}.{hook}", centre=False).site_activations(TOKENS)
-    torch.testing.assert_close(found, seen[hook], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("hook", ["hook_resid_mid", "hook_mlp_out"])
