@@ -230,7 +230,7 @@ def test_a_changed_configuration_is_noticed(
     proved = len(engine.proofs)
     prefix, points = engine.prefix(TOKENS), points_of(engine)
     setattr(engine.model.config, key, value)
-    with pytest.raises(EngineError, match="the configuration changed"):
+    with pytest.raises(ConfigError, match="the configuration changed"):
         engine.respond(prefix, points)
     assert_right(engine)
     assert len(engine.proofs) >= proved
