@@ -46,6 +46,13 @@ def test_a_model_without_a_tokenizer(tmp_path: Path, make_tiny_model: Callable[.
     assert load_model(str(tmp_path)).tokenizer is None
 
 
+def test_a_damaged_tokenizer_is_as_good_as_none(tiny_model_folder: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path / "model"))
+    table = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**table, "post_processor": {"type": 3}}))
+    assert load_model(str(folder)).tokenizer is None
+
+
 def refusal(source: str, **arguments: Any) -> str:
     with pytest.raises(ResourceError) as caught:
         load_model(source, **arguments)

@@ -145,7 +145,7 @@ def load_model(
         if any(file.name.startswith(_TOKENIZER_FILES) for file in folder.iterdir()):
             with quiet():
                 tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except Exception:  # the tokenizers library raises no narrower one for a damaged file
         pass  # only text prompts need one, and they say so
     return LoadedModel(model, tokenizer, source, folder, commit)
 
