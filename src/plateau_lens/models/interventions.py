@@ -65,11 +65,8 @@ def replaced_input(block: nn.Module, points: Tensor, *, position: int | None = N
             return (given, *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": given}
 
-    handle = block.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
+    with block.register_forward_pre_hook(hook, with_kwargs=True):
         yield firings
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -86,11 +83,8 @@ def replaced_output(block: nn.Module, points: Tensor, *, position: int | None = 
             given[:, position] = points
         return given if isinstance(result, Tensor) else (given, *result[1:])
 
-    handle = block.register_forward_hook(hook)
-    try:
+    with block.register_forward_hook(hook):
         yield firings
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -104,11 +98,8 @@ def read_input(block: nn.Module, *, position: int | slice, stop: bool = False) -
         if stop:
             raise Stop
 
-    handle = block.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
+    with block.register_forward_pre_hook(hook, with_kwargs=True):
         yield firings
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -124,11 +115,8 @@ def read_output(
         if stop:
             raise Stop
 
-    handle = block.register_forward_hook(hook)
-    try:
+    with block.register_forward_hook(hook):
         yield firings
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -144,12 +132,8 @@ def replaced_sum(
         given[:, position] = points - entering.required("reading a block's input")
         return given if isinstance(result, Tensor) else (given, *result[1:])
 
-    with read_input(block, position=position) as entering:
-        handle = part.register_forward_hook(hook)
-        try:
-            yield firings
-        finally:
-            handle.remove()
+    with read_input(block, position=position) as entering, part.register_forward_hook(hook):
+        yield firings
 
 
 @contextmanager
@@ -165,12 +149,8 @@ def read_sum(
         if stop:
             raise Stop
 
-    with read_input(block, position=position) as entering:
-        handle = part.register_forward_hook(hook)
-        try:
-            yield firings
-        finally:
-            handle.remove()
+    with read_input(block, position=position) as entering, part.register_forward_hook(hook):
+        yield firings
 
 
 @contextmanager
@@ -180,11 +160,8 @@ def ending(block: nn.Module) -> Generator[None]:
     def hook(*_: Any) -> None:
         raise Stop
 
-    handle = block.register_forward_hook(hook)
-    try:
+    with block.register_forward_hook(hook):
         yield
-    finally:
-        handle.remove()
 
 
 @contextmanager

@@ -173,8 +173,9 @@ def _table(data: RunData, frame: pl.DataFrame, group: Group) -> render.Table:
     title = f"{data.experiments[group.experiment].heading}: differences of {data.called(group)}"
     units = data.units_of(group.statistic)
     unit = f"Means and Wasserstein distances in {units}; {definitions.unit(group.schedule, data.config)}."
-    if data.end_of(group.statistic) is not None:
-        unit += f" Margin of equivalence: {margin(data, group):.2g} steps."
+    margins = frame.filter(*wanted)["margin"].drop_nans()
+    if len(margins):
+        unit += f" Margin of equivalence: {margins[0]:.2g} steps."
     return render.Table(title, COLUMNS, rows, unit)
 
 
